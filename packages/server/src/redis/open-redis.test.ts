@@ -1,6 +1,6 @@
 /**
- * Tests the connection to real Redis servers: what stops a start, what only degrades, and how it
- * recovers.
+ * Tests the connection to real Redis servers: what prevents a start, what only degrades the server,
+ * and how the connection recovers.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -30,7 +30,7 @@ async function open(url: string, options: Partial<OpenRedisOptions> = {}): Promi
   return redis
 }
 
-/** Starts a fake Redis that responds with these texts. */
+/** Starts a fake Redis that responds to each line with a text. */
 async function pretend(answers: (line: string) => string): Promise<string> {
   const server: Server = createServer((socket) => {
     socket.on('error', () => undefined)
@@ -43,7 +43,7 @@ async function pretend(answers: (line: string) => string): Promise<string> {
   return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Clock that runs ten times as fast, for limits of several seconds. */
+/** Clock that runs ten times as fast, because some limits take several seconds. */
 const fastClock: Clock = {
   ...systemClock,
   nowMs: () => systemClock.nowMs() * 10,
@@ -52,8 +52,8 @@ const fastClock: Clock = {
 
 const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
 
-describe('stops a start with one line for', () => {
-  it('N96: a public address without a password, unless allowed', async () => {
+describe('an unusable Redis at the start of the server', () => {
+  it('refuses to start with a public Redis without password, unless allowed (N96)', async () => {
     await expect(open('redis://192.0.2.1:6379')).rejects.toThrow(
       'REDIS_URL is "redis://192.0.2.1:6379"; 192.0.2.1 is a public address, and there is no password',
     )
@@ -62,18 +62,18 @@ describe('stops a start with one line for', () => {
     await expect(open('redis://127.0.0.1:1', { allowInsecure: true })).resolves.toBeDefined()
   })
 
-  it('a Redis before 7', async () => {
+  it('refuses to start with a Redis older than version 7', async () => {
     const info = 'redis_version:6.2.14\r\ncluster_enabled:0\r\n'
     const url = await pretend((line) => (line.includes('INFO') ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n'))
     await expect(open(url)).rejects.toThrow(`REDIS_URL is "${url}"; expected Redis 7 or later, found 6.2.14`)
   })
 
-  it('a server that is not Redis', async () => {
+  it('refuses to start with a REDIS_URL that leads to no Redis', async () => {
     const url = await pretend(() => 'HTTP/1.1 400 Bad Request\r\n\r\n')
     await expect(open(url)).rejects.toThrow(/is not Redis|does not answer like Redis/)
   })
 
-  it.skipIf(!hasRedis())('N98: wrong credentials, TLS to plain text and plain text to TLS', async () => {
+  it.skipIf(!hasRedis())('refuses to start with wrong Redis credentials or TLS on one side only (N98)', async () => {
     const plain = await startRedis({ password: 'secret' })
     ends.push(() => plain.remove())
     const tls = await startRedis({ tls: true })
@@ -90,7 +90,7 @@ describe('stops a start with one line for', () => {
 })
 
 describe.skipIf(!hasRedis())('the connection to Redis', () => {
-  it('starts without Redis, reports it, and connects once it appears', async () => {
+  it('starts without Redis, reports it, and connects once Redis appears', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     await server.kill9()
@@ -105,7 +105,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['INCR', 'chorus:x'])).toBe(1)
   })
 
-  it('[LIM1] queues nothing while Redis is away, and reloads scripts afterwards', async () => {
+  it('[LIM1] queues no commands while Redis is down, and reloads scripts afterwards', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -119,11 +119,11 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     await server.start({ isEmpty: true })
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
-    // None of the hundred refused commands ran late.
+    // The hundred refused commands never ran, not even late.
     expect(await redis.script(counter, ['chorus:x'], [])).toBe(1)
   })
 
-  it('[PUB1] buffers more than the 16 kB default of a socket', async () => {
+  it('[PUB1] buffers more bytes for Redis than the 16 kB default of a socket', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const { hostname, port } = new URL(server.url)
@@ -133,7 +133,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     wire.destroy()
   })
 
-  it('[PUB1] replaces a connection whose peer is gone without a word', async () => {
+  it('[PUB1] replaces a connection whose peer is gone without closing it', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const proxy = await startTcpProxy(server.port)
@@ -149,7 +149,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBe('1')
   })
 
-  it('sends nothing to an unresponsive Redis until it responds', async () => {
+  it('sends no commands to an unresponsive Redis until it responds', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -162,7 +162,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBeNull()
   })
 
-  it('reconnects when its primary has become a replica', async () => {
+  it('becomes available again when a read-only Redis is a primary again', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     const redis = await open(pair.primary.url)
@@ -173,13 +173,13 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     await pair.primary.follow(pair.replica)
     await expect(redis.command('chorus:x', ['SET', 'chorus:x', '2'])).rejects.toThrow(/READONLY/)
     expect(redis.problem()).toMatch(/READONLY/)
-    // A read-only Redis does not count as available.
+    // While Redis is read-only, it counts as unavailable.
     await pair.primary.follow(undefined)
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
   })
 
-  it('reaches the new primary once the address leads to it', async () => {
+  it('reconnects after a failover until the address leads to the new primary', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     let port = pair.primary.port
@@ -201,8 +201,8 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     await pair.replica.follow(undefined)
     await pair.primary.follow(pair.replica)
     await expect(redis.command('chorus:x', ['SET', 'chorus:x', '1'])).rejects.toThrow(/READONLY/)
-    // The client is connected again, still to the old primary. Only the probe finds out now that it
-    // is read-only.
+    // The client has reconnected, but still to the old primary. Only its next probe finds out that
+    // this Redis is read-only.
     const linesBefore = new Set(lines)
     await waitForFact(() => [...lines].some((line) => !linesBefore.has(line)))
     await waitForFact(() => redis.problem()?.includes('READONLY') === true)
@@ -211,7 +211,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['SET', 'chorus:x', '2'])).toBe('OK')
   })
 
-  it('does not report Redis as unavailable after its own stall', async () => {
+  it('does not report Redis as unavailable after a stall of its own process', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -223,7 +223,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(redis.problem()).toBeUndefined()
   })
 
-  it('starts with a dead master in the cluster and uses it afterwards', async () => {
+  it('starts with a dead master in the Redis Cluster and uses it later', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     ends.push(() => cluster.remove())
     for (const master of cluster.masters) await master.command('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')
@@ -242,7 +242,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     })
   })
 
-  it('detects a cluster by itself', async () => {
+  it('detects by itself that Redis is a cluster', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     ends.push(() => cluster.remove())
     const redis = await open(cluster.url)
@@ -252,7 +252,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
   })
 })
 
-it('[LIM2] reconnects with jitter below a growing limit', () => {
+it('[LIM2] reconnects to Redis with random delays below a growing limit', () => {
   for (let retries = 0; retries < 50; retries++) {
     const delayMs = reconnectDelayMs(retries)
     expect(delayMs).toBeGreaterThanOrEqual(redisLimits.reconnectMinMs)

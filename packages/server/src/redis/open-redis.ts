@@ -1,11 +1,12 @@
 /**
- * Connection to Redis, one server or a cluster. No command is queued while Redis is away, every
- * command resolves or rejects within a time limit, and a Redis that stops responding gets no
- * commands until it answers a probe.
+ * Connection to Redis, a single server or a cluster. While Redis is unavailable, no command is
+ * queued. Every command resolves or rejects within a time limit. A Redis that stops responding gets
+ * no commands until it answers a probe.
  *
- * Permanent problems (credentials, TLS, a version before 7, a public address without a password)
- * stop the start with one line. Problems that may pass (no server listens, no such host yet) are
- * logged in one line, and the server continues without Redis.
+ * Permanent problems (wrong credentials or TLS settings, a version before 7, a public address
+ * without a password) prevent the start of the server, with one line. Problems that may pass (no
+ * server listens, the host does not exist yet) are logged in one line, and the server continues
+ * without Redis.
  */
 import { createHash } from 'node:crypto'
 import { createClient, type RedisClientType, type RedisClusterType } from 'redis'
@@ -24,16 +25,16 @@ const oldestMajor = 7
 
 export interface OpenRedisOptions extends RedisTarget {
   /**
-   * Prefix of every name in Redis, so that installations can share one Redis (see
-   * database/installation.ts).
+   * Prefix of every key and channel in Redis, so that several installations can share one Redis
+   * (see database/installation.ts).
    */
   readonly namespace?: string
   readonly clock: Clock
 }
 
 /**
- * Connects. Throws {@link StartError} for permanent problems; for temporary ones it returns without
- * a connection and keeps trying.
+ * Connects to Redis. Throws {@link StartError} for permanent problems. For temporary problems,
+ * returns without a connection and keeps trying.
  */
 export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
   await refusePublicWithoutPassword(options)
@@ -42,14 +43,16 @@ export async function openRedis(options: OpenRedisOptions): Promise<Redis> {
   return link
 }
 
-/** Shard of a slot in node-redis; its own type omits that the master may be missing. */
+/**
+ * Shard of a cluster in node-redis. The type of node-redis omits that the master may be missing.
+ */
 interface Shard {
   readonly master?: { readonly address: string; readonly connectPromise?: unknown }
 }
 
 /**
- * Disables the timeout of node-redis: `RedisLink` already limits every command, and a second timer
- * and abort signal per command would be wasteful.
+ * Disables the command timeout of node-redis. `RedisLink` already limits every command, and a
+ * second timer and abort signal per command would be wasteful.
  */
 const boundedHere = { timeout: 0 } as const
 
@@ -64,7 +67,9 @@ class RedisLink implements Redis {
   #isClosed = false
   #probe: Timer | undefined
   #rediscovery: Timer | undefined
-  /** When each place stopped to answer: the master of a cluster, or the only server. */
+  /**
+   * Time since which a Redis has not answered, by its address. The key is empty for a single Redis.
+   */
   readonly #silentSinceMs = new Map<string, number>()
   #isRenewing = false
   #lastMovedAtMs = Number.NEGATIVE_INFINITY
@@ -137,9 +142,7 @@ class RedisLink implements Redis {
     return `${this.#options.variable} is ${redactUrl(this.#options.url)}`
   }
 
-  /**
-   * Opens the first connection, which checks the version and finds out whether Redis is a cluster.
-   */
+  /** Opens the first connection. Checks the version of Redis and whether it is a cluster. */
   async #open(): Promise<void> {
     const first = createClient(redisConnection(this.#options.url, false))
     first.on('error', () => undefined)
@@ -177,7 +180,7 @@ class RedisLink implements Redis {
     const before = this.#client
     this.#client = client
     if (before?.isOpen === true) before.destroy()
-    // After a timeout the client keeps trying, and emits `ready` once it is connected.
+    // After this timeout, the client keeps trying, and emits `ready` once it is connected.
     if (!client.isReady) throw new RedisError('it does not answer')
   }
 
@@ -194,8 +197,8 @@ class RedisLink implements Redis {
   }
 
   /**
-   * Schedules a new discovery. No command goes to a master that was never reached, so no response
-   * would report that another master has replaced it.
+   * Schedules a new discovery of the cluster, because a master was never reached. No command goes
+   * to that master, so no response would report that another one has replaced it.
    */
   #rediscoverLater(): void {
     this.#rediscovery = this.#options.clock.setTimer(() => {
@@ -206,7 +209,7 @@ class RedisLink implements Redis {
     }, redisLimits.rediscoverIntervalMs)
   }
 
-  /** Logs a line, unless it repeats the last one. */
+  /** Logs a line, unless it equals the last one. */
   #note(line: string): void {
     if (line === this.#lastNote) return
     this.#lastNote = line
@@ -215,8 +218,8 @@ class RedisLink implements Redis {
 
   #send(key: string, args: readonly RedisArgument[]): Promise<unknown> {
     if (this.#cluster !== undefined) {
-      // Reject at once while this master connects for the first time: its commands would wait
-      // without limit and run late.
+      // Rejects at once while this master connects for the first time. Otherwise its commands would
+      // wait without a limit and run late.
       const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
       if (master === undefined || master.connectPromise !== undefined)
         return Promise.reject(new RedisError('this part of the cluster is unavailable'))
@@ -238,13 +241,14 @@ class RedisLink implements Redis {
     const late = new Promise<never>((_resolve, reject) => {
       const giveUp = (): void => {
         const error = new RedisError('unable to use Redis; it does not answer')
-        // In a cluster, one silent master says nothing about the other masters.
+        // In a cluster, the other masters may still work, so only a single Redis counts as
+        // unavailable.
         if (!this.isCluster) this.#away(error)
         this.#noteSilence(key)
         reject(error)
       }
       timer = clock.setTimer(() => {
-        // Timers run before sockets are read: after a stall of this process the response may
+        // After a stall of this process, timers run before sockets are read. So the response may
         // already be there.
         if (clock.nowMs() - dueMs < stillnessGraceMs) giveUp()
         else timer = clock.setTimer(giveUp, stillnessGraceMs)
@@ -265,15 +269,15 @@ class RedisLink implements Redis {
     }
   }
 
-  /** Returns the address of the master that has this key; empty without a cluster. */
+  /** Returns the address of the master that holds this key, or an empty text without a cluster. */
   #placeOf(key: string): string {
     return (this.#cluster?.slots[slotOfKey(key)] as Shard | undefined)?.master?.address ?? ''
   }
 
   /**
-   * Replaces a connection on which commands have had no answer for too long. Its peer may be gone
-   * without a word (a firewall, a moved address): the kernel would retry for 15 minutes, and the
-   * socket's own timeout never ends, because each probe that is written restarts it.
+   * Replaces a connection on which commands have had no answer for too long. The other side may
+   * have vanished without closing it (a firewall, a moved address). The kernel would then retry for
+   * 15 minutes, and the socket's own timeout never ends, because each written probe restarts it.
    */
   #noteSilence(key: string): void {
     const place = this.#placeOf(key)
@@ -285,7 +289,10 @@ class RedisLink implements Redis {
     this.#renew()
   }
 
-  /** Opens a new connection in place of the present one. Failures only delay it: probes go on. */
+  /**
+   * Replaces the current connection by a new one. If that fails, the regular probes lead to another
+   * attempt.
+   */
   #renew(): void {
     if (this.#isRenewing || this.#isClosed) return
     this.#isRenewing = true
@@ -299,8 +306,8 @@ class RedisLink implements Redis {
   }
 
   /**
-   * Reconnects after a failover: the old primary is now a replica, and the address may lead to the
-   * new primary by now.
+   * Reconnects after a failover: this Redis is now a replica, and the address may already lead to
+   * the new primary.
    */
   #noteFailure(error: unknown): void {
     if (this.#client === undefined || !/^(READONLY|MASTERDOWN)/.test(reasonOf(error))) return
@@ -337,7 +344,7 @@ class RedisLink implements Redis {
     for (const listener of this.#listeners) listener()
   }
 
-  /** Probes regularly until Redis responds; an open connection alone does not count. */
+  /** Probes regularly until Redis answers. An open connection alone does not count as available. */
   #startProbing(): void {
     if (this.#isClosed || this.#probe !== undefined) return
     this.#probe = this.#options.clock.setTimer(() => {

@@ -1,6 +1,6 @@
 /**
  * Connection to a Redis Cluster. Every wait has a time limit. Masters that cannot be reached are
- * returned, so that the others can be used.
+ * listed, so that the caller can use the others.
  */
 import { createCluster, type RedisClusterType } from 'redis'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -15,7 +15,7 @@ export type ConnectClusterOptions = Pick<RedisTarget, 'url' | 'variable' | 'logg
 
 export interface ConnectedCluster {
   readonly cluster: RedisClusterType
-  /** Masters that cannot be reached, each with its reason. */
+  /** Masters that cannot be reached, each with the reason. */
   readonly unreachable: readonly string[]
 }
 
@@ -57,12 +57,14 @@ function createClusterClient({ url, variable, logger }: ConnectClusterOptions): 
     throw new StartError(`${variable} is ${redactUrl(url)}; a Redis Cluster has only database 0`)
   const cluster = createCluster({
     rootNodes: [{ url }],
-    // Extra fields are passed on to the socket: each master has its own name for TLS.
+    // Extra fields of an address are passed on to the socket, because each master has its own name
+    // for TLS.
     nodeAddressMap: (place) => {
       const { host, port } = parseRedisPlace(place)
       return { host, port, ...redisTlsOf(url, host) }
     },
-    // Without this, the client waits without limit for every master before any can be used.
+    // Without this option, the client connects to all masters and waits for each one without a
+    // limit.
     minimizeConnections: true,
     defaults: {
       ...(defaults as object),
@@ -75,13 +77,16 @@ function createClusterClient({ url, variable, logger }: ConnectClusterOptions): 
   return cluster
 }
 
-/** Waits for `work`, but not longer than `limitMs`. Rejects if `work` rejects in that time. */
+/**
+ * Waits for `work` at most `limitMs`. Resolves to `done` or `late`, or rejects if `work` rejects in
+ * time.
+ */
 export async function settlesWithin(clock: Clock, limitMs: number, work: Promise<unknown>): Promise<'done' | 'late'> {
   let timer: Timer | undefined
   const late = new Promise<'late'>((resolve) => {
     timer = clock.setTimer(() => resolve('late'), limitMs)
   })
-  // A late error is ignored here, because events report it too.
+  // An error after the limit is ignored, because the client also reports it by an event.
   work.catch(() => undefined)
   try {
     return await Promise.race([work.then(() => 'done' as const), late])

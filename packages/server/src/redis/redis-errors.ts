@@ -1,6 +1,6 @@
-/** Errors of Redis, and which of them are permanent: waiting cannot fix these. */
+/** Errors of Redis, and which of them are permanent: waiting cannot fix a permanent error. */
 
-/** A failed command: Redis did not run it, or did not confirm it. */
+/** Error of a failed command: Redis did not run it, or did not confirm it. */
 export class RedisError extends Error {
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, options)
@@ -8,7 +8,7 @@ export class RedisError extends Error {
   }
 }
 
-/** Returns the reason of a permanent error. Undefined: the error may pass. */
+/** Returns the reason of a permanent error, or undefined for an error that may pass. */
 export function lastingReasonOf(error: unknown): string | undefined {
   const reason = reasonOf(error)
   if (/DB index is out of range/.test(reason)) return 'it has no database with that number'
@@ -22,7 +22,7 @@ export function lastingReasonOf(error: unknown): string | undefined {
   return undefined
 }
 
-/** Returns the message of an error, or of the first of several errors. */
+/** Returns the message of an error, or of the first error if there are several. */
 export function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
   return error instanceof Error ? error.message : String(error)

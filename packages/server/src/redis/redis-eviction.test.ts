@@ -1,5 +1,6 @@
 /**
- * Tests with a real Redis that evictions are detected, and that refused writes are not reported.
+ * Tests with a real Redis that evictions of keys are detected, and that refused writes are not
+ * reported as evictions.
  */
 import { hasRedis, startRedis, waitForFact } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -8,7 +9,7 @@ import { createLogger } from '../support/logger.ts'
 import { openRedis } from './open-redis.ts'
 import { RedisEviction } from './redis-eviction.ts'
 
-describe.skipIf(!hasRedis())('Redis evictions', () => {
+describe.skipIf(!hasRedis())('the detection of Redis evictions', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
@@ -34,7 +35,7 @@ describe.skipIf(!hasRedis())('Redis evictions', () => {
         return typeof value === 'function' ? (value as (...args: never[]) => unknown).bind(target) : value
       },
     })
-    // Checks as often as timers allow.
+    // This clock makes the checks as frequent as timers allow.
     const clock = { ...systemClock, nowMs: () => systemClock.nowMs(), setTimer: hurried }
     const eviction = new RedisEviction({ redis: counted, clock, logger })
     ends.push(() => eviction.stop())
@@ -47,7 +48,7 @@ describe.skipIf(!hasRedis())('Redis evictions', () => {
   }
   const hurried = (run: () => void) => systemClock.setTimer(run, 5)
 
-  it('are reported with the policy', async () => {
+  it('reports evictions together with the eviction policy', async () => {
     const { eviction, write } = await start('allkeys-lru')
     expect(eviction.problem()).toBeUndefined()
     await waitForFact(async () => {
@@ -57,7 +58,7 @@ describe.skipIf(!hasRedis())('Redis evictions', () => {
     expect(eviction.problem()).toMatch(/evicts keys \(maxmemory-policy allkeys-lru\); set noeviction/)
   })
 
-  it('are not reported when Redis refuses writes instead', async () => {
+  it('reports nothing when Redis refuses writes instead of evicting', async () => {
     const { eviction, write, looks } = await start('noeviction')
     for (let count = 0; count < 300; count++) await write()
     const before = looks()

@@ -1,8 +1,8 @@
 /**
- * Detects a Redis that evicts keys to free memory. Leases, live values and jobs then vanish at any
- * moment; servers repair that, but at a cost. Every key of Chorus has an expiry, so
- * `maxmemory-policy` has to be `noeviction`. Reads the counters with INFO, which an account may use
- * even if it may not read the configuration.
+ * Detects a Redis that evicts keys to free memory. Leases, live values and jobs may then vanish at
+ * any moment; the servers restore them, but that costs time. Every key of Chorus has an expiry, so
+ * `maxmemory-policy` has to be `noeviction`. The number of evictions is read with INFO, which a
+ * Redis account may use even if it may not read the configuration.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
@@ -13,8 +13,8 @@ export const evictionLimits = {
   /** Time for which an eviction is reported after it was last seen. */
   reportForMs: 60_000,
   /**
-   * Number of keys used to query a cluster. They spread over the masters, so most likely each
-   * master is asked by at least one of them.
+   * Number of keys that are used to query a cluster. Each key selects a master, so most likely
+   * every master is queried.
    */
   placesMax: 16,
 } as const
@@ -27,7 +27,7 @@ export interface RedisEvictionOptions {
 
 export class RedisEviction {
   readonly #options: RedisEvictionOptions
-  /** Evictions so far, by the run id of each Redis process. */
+  /** Number of evictions so far, by the run id of each Redis process. */
   #counts = new Map<string, number>()
   #lastSeenAtMs = Number.NEGATIVE_INFINITY
   #policy = ''
@@ -39,7 +39,7 @@ export class RedisEviction {
     this.#lookLater(0)
   }
 
-  /** Returns a description of recent evictions. Undefined: none are known. */
+  /** Returns a description of recent evictions, or undefined if there are none. */
   problem(): string | undefined {
     if (this.#options.clock.nowMs() - this.#lastSeenAtMs > evictionLimits.reportForMs) return undefined
     return `Redis evicts keys (maxmemory-policy ${this.#policy}); set noeviction, or give it more memory`

@@ -1,6 +1,6 @@
 /**
- * Checks that a Redis without a password is not open to everyone: any program that reaches it
- * controls the hints of the chat (N96).
+ * Checks that a Redis without a password cannot be reached by everyone: any program that reaches it
+ * could forge messages between servers (N96).
  */
 import { lookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
@@ -11,9 +11,9 @@ import { StartError } from '../support/start-error.ts'
 
 export interface RedisTarget {
   readonly url: string
-  /** Name of the configuration variable with the URL, for messages. */
+  /** Name of the configuration variable that contains the URL, for error messages. */
   readonly variable: string
-  /** Whether Redis may have a public address without a password. */
+  /** True if the operator allows a public address without a password. */
   readonly allowInsecure: boolean
   readonly logger: Logger
 }
@@ -32,7 +32,10 @@ privateNetworks.addAddress('::1', 'ipv6')
 privateNetworks.addSubnet('fc00::', 7, 'ipv6')
 privateNetworks.addSubnet('fe80::', 10, 'ipv6')
 
-/** Refuses a public Redis without a password: anyone who can reach it controls its data (N96). */
+/**
+ * Refuses a public Redis address without a password: every program that reaches it controls its
+ * data (N96).
+ */
 export async function refusePublicWithoutPassword({
   url,
   variable,
@@ -46,7 +49,7 @@ export async function refusePublicWithoutPassword({
     ? [host]
     : await lookup(host, { all: true }).then(
         (found) => found.map(({ address }) => address),
-        // The host does not exist (yet); the connection attempt reports that.
+        // The host does not exist, or not yet. The attempt to connect will report that.
         () => [],
       )
   const open = addresses.find((address) => !privateNetworks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'))
@@ -57,7 +60,7 @@ export async function refusePublicWithoutPassword({
   logger.warn(`${line}; allowed by REDIS_INSECURE`)
 }
 
-/** Logs a warning if the Redis itself accepts connections from everywhere without a password. */
+/** Logs a warning if Redis accepts connections from all addresses without a password. */
 export async function warnWhenOpenToAll(
   client: RedisClientType,
   { url, variable, logger }: RedisTarget,
@@ -71,6 +74,7 @@ export async function warnWhenOpenToAll(
         `${variable} is ${redactUrl(url)}; that Redis listens on every address without a password: anyone who can reach it can read and change the hints of the chat; set requirepass`,
       )
   } catch {
-    // An account without permission to read the configuration is not an error (N97).
+    // The account may lack permission to read the configuration of Redis. That is not an error
+    // (N97).
   }
 }

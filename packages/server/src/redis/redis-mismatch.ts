@@ -1,6 +1,7 @@
 /**
- * Finds out why an accepted connection is unusable: plain text to a TLS port, TLS to a plain-text
- * port, or no Redis at all. Waiting cannot fix these, so the start fails with the reason.
+ * Finds out why a connection that was accepted cannot be used: plain text sent to a TLS port, TLS
+ * sent to a plain-text port, or no Redis at all. Waiting cannot fix these problems, so the server
+ * refuses to start with this reason.
  */
 import { connect } from 'node:net'
 import { connect as connectTls } from 'node:tls'
@@ -9,7 +10,7 @@ const waitMs = 1_000
 
 /**
  * Sends PING in plain text, checks the first byte of the response, and then tries a TLS handshake.
- * Undefined: no mismatch was found.
+ * Returns undefined if it finds no mismatch.
  */
 export async function findRedisMismatch(address: string): Promise<string | undefined> {
   const url = new URL(address)
@@ -29,7 +30,8 @@ interface Place {
 
 function speaksTls(place: Place): Promise<boolean> {
   return new Promise((resolve) => {
-    // No data is sent here, so the certificate does not matter: the real connection verifies it.
+    // The certificate is not verified, because no data is sent here. The real connection verifies
+    // it.
     const socket = connectTls({ ...place, rejectUnauthorized: false })
     const end = (answer: boolean): void => {
       socket.destroy()

@@ -10,7 +10,7 @@ export function slotOfKey(key: string): number {
   return crc16(close > open + 1 ? key.slice(open + 1, close) : key) % 16_384
 }
 
-/** CRC-16/XMODEM. */
+/** Returns the checksum CRC-16/XMODEM of a text. */
 function crc16(text: string): number {
   let crc = 0
   for (const byte of Buffer.from(text)) {

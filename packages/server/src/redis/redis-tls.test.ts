@@ -1,4 +1,4 @@
-/** Tests which names a master's certificate may have. */
+/** Tests which server names are accepted in the certificate of a Redis master. */
 import type { PeerCertificate } from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
@@ -6,8 +6,8 @@ import { parseRedisPlace, redisTlsOf } from './redis-tls.ts'
 const certificateFor = (names: string): PeerCertificate =>
   ({ subject: { CN: 'x' }, subjectaltname: names }) as unknown as PeerCertificate
 
-describe('TLS to Redis', () => {
-  it('is left out for redis://', () => {
+describe('TLS settings for Redis', () => {
+  it('redis:// URLs use no TLS', () => {
     expect(redisTlsOf('redis://redis.example')).toBeUndefined()
   })
 
@@ -19,7 +19,7 @@ describe('TLS to Redis', () => {
     ['10.0.0.1', '10.0.0.7', undefined],
     ['[2001:db8::1]', undefined, undefined],
     ['10.0.0.1', 'node-1.example', 'node-1.example'],
-  ])('for rediss://%s and the master %s, expects the server name %s', (seed, host, name) => {
+  ])('for URL host %s and announced master %s, the TLS server name is %s', (seed, host, name) => {
     expect(redisTlsOf(`rediss://${seed}:6380`, host)?.servername).toBe(name)
   })
 
@@ -29,7 +29,7 @@ describe('TLS to Redis', () => {
     ['the name in the URL', '10.0.0.7', 'DNS:redis.example', true],
     ['another name', '10.0.0.7', 'DNS:stranger.example', false],
     ['another address', '10.0.0.7', 'IP Address:10.0.0.8', false],
-  ])('checks a certificate for %s', (_what, host, names, passes) => {
+  ])('checks a Redis certificate with %s', (_what, host, names, passes) => {
     const problem = redisTlsOf('rediss://redis.example', host)?.checkServerIdentity('ignored', certificateFor(names))
     expect(problem === undefined).toBe(passes)
   })
@@ -39,7 +39,7 @@ describe('TLS to Redis', () => {
     ['node.example:6379', 'node.example'],
     ['::1:6379', '::1'],
     ['[::1]:6379', '::1'],
-  ])('parses %s', (place, host) => {
+  ])('parses the announced Redis address %s', (place, host) => {
     expect(parseRedisPlace(place)).toEqual({ host, port: 6379 })
   })
 })

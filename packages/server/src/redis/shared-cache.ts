@@ -1,12 +1,13 @@
 /**
- * Cache in Redis that all servers share, to save database reads. Every value is sealed: an HMAC
+ * Cache in Redis that all servers share, to save database reads. Every value is signed: an HMAC
  * over key and value, with a secret that is stored in Postgres. So an attacker who can write to
- * Redis can remove values, but can neither forge a value nor move it to another key (rule BUS1 in
- * spirit). The presence of a value grants nothing: the reader decides what the value permits.
+ * Redis can remove values, but can neither forge a value nor move it to another key (as for
+ * messages of the bus, rule BUS1). A cached value alone grants no access: its reader decides what
+ * it permits.
  *
- * Reads resolve quickly, with or without a value; after a failure, no requests go to Redis for a
- * short time. Writes are tried once. Running reads and writes are limited: beyond the limit a read
- * finds nothing and a write is dropped.
+ * Reads resolve quickly, with or without a value. After a failure, no requests go to Redis for a
+ * short time. A write is tried only once. The number of running reads and writes is limited: beyond
+ * the limit a read finds nothing, and a write is dropped.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Clock, Timer } from '../support/clock.ts'
@@ -14,24 +15,25 @@ import type { Redis } from './redis.ts'
 
 export const sharedCacheLimits = {
   /**
-   * Timeout of a read. A send must be acknowledged within two seconds, and after a cache miss it
-   * still has to read the database.
+   * Timeout of a read. A message must be acknowledged within two seconds, and after a cache miss
+   * the server still has to read the database.
    */
   patienceMs: 200,
-  /** Time without requests to Redis after a failure. */
+  /** Time without requests to Redis after a failed one. */
   restMs: 1_000,
   underWayMax: 500,
   valueMaxBytes: 400_000,
 } as const
 
 /**
- * Outcome of a read. `refused`: the value had an invalid seal. `away`: Redis could not be asked.
+ * Outcome of a read. `refused`: the value had an invalid signature. `away`: Redis was not
+ * available.
  */
 export type CacheOutcome = 'hit' | 'miss' | 'refused' | 'away'
 
 export interface SharedCacheOptions {
   readonly redis: Pick<Redis, 'command' | 'problem' | 'keyOf'>
-  /** Secret shared by all servers of this database. */
+  /** Secret that all servers of this database share. */
   readonly secret: string
   readonly clock: Clock
 }
@@ -52,8 +54,8 @@ export class SharedCache {
   }
 
   /**
-   * Returns a name that replaces a secret in a key. It is the same on every server, and a reader of
-   * Redis cannot derive the secret from it.
+   * Returns a name that can be used in a key in place of a secret. It is the same on every server,
+   * and the secret cannot be derived from it.
    */
   nameOf(secret: Buffer): string {
     return createHmac('sha256', this.#nameKey).update(secret).digest('base64url')
@@ -81,7 +83,7 @@ export class SharedCache {
     }
   }
 
-  /** Stores the value for `lifeMs`, if Redis is available. */
+  /** Stores the value for `lifeMs`, if Redis is available. Never waits. */
   write(name: string, value: string, lifeMs: number): void {
     const key = this.#redis.keyOf(name)
     if (Buffer.byteLength(value) > sharedCacheLimits.valueMaxBytes) return
@@ -124,5 +126,5 @@ export class SharedCache {
   }
 }
 
-/** Length of a SHA-256 in base64url. */
+/** Length of the signature: an HMAC with SHA-256 in base64url. */
 const sealChars = 43

@@ -1,5 +1,6 @@
 /**
- * Tests that coalesced writes arrive whole and in order, read by another WebSocket implementation.
+ * Tests that writes combined into one buffer arrive complete and in order. Another WebSocket
+ * implementation reads them.
  */
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
@@ -39,8 +40,8 @@ async function connect(): Promise<Pair> {
   }
 }
 
-describe('coalesced writes', () => {
-  it('delivers texts in order, with any length and characters', async () => {
+describe('combined writes to a WebSocket', () => {
+  it('delivers texts in order, whatever their length and characters', async () => {
     const { wire, heard, heardAll } = await connect()
     const writes = new CoalescedWrites(wire, () => undefined)
     const texts = [
@@ -59,7 +60,7 @@ describe('coalesced writes', () => {
     expect(heard).toStrictEqual([...texts, 'shared'])
   })
 
-  it('writes to the socket once per turn', async () => {
+  it('writes to the socket once per turn of the event loop', async () => {
     const { wire, heardAll } = await connect()
     const writes = new CoalescedWrites(wire, () => undefined)
     let written = 0
@@ -75,7 +76,7 @@ describe('coalesced writes', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] calls onRoom whether or not the socket was full', async () => {
+  it('[SLOW1] calls onRoom after the combined write, even if the socket was full', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined
@@ -96,7 +97,7 @@ describe('coalesced writes', () => {
     await heardAll(8)
   })
 
-  it('[SLOW1] does not call onRoom when released by hand', async () => {
+  it('[SLOW1] release writes at once, without calling onRoom', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     const writes = new CoalescedWrites(wire, () => {

@@ -1,24 +1,23 @@
 /**
- * Coalesces everything that one turn of the event loop writes to a WebSocket into one buffer and
- * one system call: the acknowledgements of a batch, and the changes that its flush delivers right
- * after. One write per packet would be simpler. But a system call costs more than everything else
- * done for a short message, and `writev` with one piece per packet costs twice as much as one
- * buffer.
+ * Combines all writes to a WebSocket in one turn of the event loop into one buffer and one system
+ * call: the acknowledgements of a batch, and the changes that are delivered right after it. One
+ * write per packet would be simpler. But a system call costs more than all other work for a short
+ * message, and `writev` with one piece per packet costs twice as much as one buffer.
  *
- * Packets keep their order. They are written in an immediate, which runs after the flush of the
- * same batch, so no packet waits for longer than that turn. Code that writes to the socket directly
- * must call `release` first.
+ * Packets keep their order. They are written in an immediate (`setImmediate`), which runs after the
+ * changes of the same batch were delivered. So no packet waits longer than the current turn. Code
+ * that writes to the socket directly must call `release` first.
  */
 import type { Socket } from 'node:net'
 import { frameBytes, toTextFrame, writeTextFrame } from './websocket-frame.ts'
 
 /**
- * Maximum total that is copied into one buffer. Larger totals are written piece by piece, so that a
- * large shared frame is not copied for each client.
+ * Maximum number of bytes that are copied into one buffer. More bytes are written piece by piece,
+ * so that a large frame shared by many clients is not copied for each one.
  */
 const copyMaxBytes = 32_768
 
-/** A packet as text, or a frame encoded once for many connections. */
+/** Packet as text, or frame that was encoded once for many connections. */
 type Piece = string | Buffer
 
 const gathering = new Set<CoalescedWrites>()
@@ -30,8 +29,8 @@ export class CoalescedWrites {
   #bytes = 0
 
   /**
-   * @param onRoom - called after queued pieces went to the socket, if it takes more; the socket's
-   * own `drain` event only comes if it was full
+   * @param onRoom - called after the queued pieces were written, if the socket takes more. The
+   * socket itself emits `drain` only if it was full
    */
   constructor(socket: Socket, onRoom: () => void) {
     this.#socket = socket
@@ -39,7 +38,10 @@ export class CoalescedWrites {
     socket.on('drain', onRoom)
   }
 
-  /** Number of bytes that wait for the end of the turn. Texts count by their characters. */
+  /**
+   * Number of queued bytes, which are written at the end of the turn. Texts are counted in
+   * characters.
+   */
   get bytes(): number {
     return this.#bytes
   }
@@ -54,8 +56,8 @@ export class CoalescedWrites {
   }
 
   /**
-   * Writes all queued pieces to the socket now. Does not call `onRoom`, because the caller is in
-   * the middle of writing.
+   * Writes all queued pieces to the socket now. Does not call `onRoom`, because the caller itself
+   * is about to write more.
    */
   release(): void {
     gathering.delete(this)
@@ -70,7 +72,8 @@ export class CoalescedWrites {
   }
 
   /**
-   * Writes all queued pieces at the end of the turn, and calls `onRoom` if the socket takes more.
+   * Writes all queued pieces at the end of the turn of the event loop. Calls `onRoom` if the socket
+   * takes more.
    */
   endTurn(): void {
     this.release()

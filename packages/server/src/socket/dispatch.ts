@@ -1,7 +1,7 @@
 /**
- * Processes a packet up to its acknowledgement: limits, then JSON and schema, then the command
- * table. A packet over a limit costs no parsing. This is the only try/catch of the message path: an
- * error thrown by a handler becomes an error of the catalogue, and its cause goes to the log.
+ * Processes a packet up to its acknowledgement: rate limits, then JSON and schema, then the handler
+ * of the command. A packet above a rate limit is not parsed. Only this code catches the errors of
+ * handlers: each becomes an error of the protocol, and its cause goes to the log.
  */
 import { ChorusError, commands, type CommandName } from '@chorus/protocol'
 import type { CommandContext, CommandHandler, CommandHandlers } from '../commands/command.ts'
@@ -16,17 +16,17 @@ interface SocketEvent {
   readonly toAck: (result: unknown) => object
 }
 
-/** A packet that requests something. */
+/** Content of a packet that requests something from the server. */
 export type SocketRequest =
   | { readonly kind: 'event'; readonly name: string | undefined; readonly json: string }
-  /** An event with binary attachments. */
+  /** Event with binary attachments, which the protocol does not allow. */
   | { readonly kind: 'binary' }
 
 export type Dispatch = (context: CommandContext, request: SocketRequest) => Promise<object>
 
 /**
- * Builds the dispatch over the commands that have a Socket.IO event. The promise always resolves,
- * with the content of the acknowledgement.
+ * Returns a function that runs the command of a packet. Its promise always resolves, with the
+ * content of the acknowledgement.
  */
 export function createDispatch(handlers: CommandHandlers): Dispatch {
   const events = new Map<string, SocketEvent>()
@@ -69,8 +69,8 @@ function toPublicError({ parts, actor }: CommandContext, name: CommandName | und
 }
 
 /**
- * Returns false for commands that only read. After an error, those answer `unavailable`, never
- * `unknown`.
+ * Returns false for commands that only read. If such a command fails, the answer is `unavailable`,
+ * never `unknown`.
  */
 function changesSomething(name: CommandName): boolean {
   return name !== 'sync' && name !== 'watch-presence'

@@ -6,8 +6,8 @@ import { answerPacket, readPacket, readPayload } from './event-packet.ts'
 
 const encode = (packet: object): unknown[] => new Encoder().encode(packet as never)
 
-describe('event packets', () => {
-  it('reads events as Socket.IO writes them, with and without an id', () => {
+describe('Socket.IO event packets', () => {
+  it('reads the events that Socket.IO writes, with and without an id', () => {
     const name = fc.stringMatching(/^[\w .-]{1,64}$/)
     fc.assert(
       fc.property(name, fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (event, payload, id) => {
@@ -19,7 +19,8 @@ describe('event packets', () => {
         try {
           expect(readPayload(packet.json)).toStrictEqual(kept)
         } catch (error) {
-          // The payload has a forbidden key, or a number that a double cannot keep.
+          // The payload has a forbidden key, or a number that a JavaScript number cannot represent
+          // exactly.
           expect(error).toBeInstanceOf(ChorusError)
         }
       }),
@@ -43,7 +44,7 @@ describe('event packets', () => {
     ['attachments without a number', '5-["x"]'],
     ['attachments without an end', '51'],
     ['attachments by the thousand', '51000-["x"]'],
-  ])('leaves a packet with %s to Socket.IO', (_what, data) => {
+  ])('does not read a packet with %s, so Socket.IO handles it', (_what, data) => {
     expect(readPacket(data)).toEqual({ kind: 'other' })
   })
 
@@ -53,11 +54,11 @@ describe('event packets', () => {
     ['a name with escapes', '2["s\\u0065nd",{}]'],
     ['a name without an end', '2["send'],
     ['a name of ten thousand characters', `2["${'x'.repeat(10_000)}",{}]`],
-  ])('[LIM1] reads an event with %s as one without a name', (_what, data) => {
+  ])('[LIM1] reads an event with %s as an event without a name', (_what, data) => {
     expect(readPacket(data)).toMatchObject({ kind: 'event', name: undefined })
   })
 
-  it('recognizes binary packets before parsing', () => {
+  it('recognizes packets with binary attachments before parsing', () => {
     expect(readPacket('51-7["send",{"_placeholder":true,"num":0}]')).toEqual({
       kind: 'binary-event',
       id: 7,
@@ -68,7 +69,7 @@ describe('event packets', () => {
   })
 
   it.each(['["send",{', '["send",{"a":1,"a":2}]', '["send",{"__proto__":1}]', `["send",${'['.repeat(50)}`])(
-    '[BAD1] refuses the payload %s',
+    '[BAD1] refuses an event with the payload %s',
     (json) => {
       expect(() => readPayload(json)).toThrow(/^unable to answer; the packet /)
     },

@@ -1,30 +1,31 @@
 /**
- * Reads and answers Socket.IO packets without Socket.IO's decoder and emitter, which take a packet
- * through two ticks, four events and a dozen objects. Reading a packet only covers its head: id,
- * name, size. Limits are taken next, and only then is the payload parsed ({@link readPayload}).
+ * Reads and answers Socket.IO packets without Socket.IO's decoder and emitter, which need two
+ * ticks, four events and a dozen objects for each packet. At first, only the head of a packet is
+ * read: id, name and size. Then limits are checked, and only then is the payload parsed ({@link
+ * readPayload}).
  */
 import { ChorusError } from '@chorus/protocol'
 import { JsonFault, parseJsonText } from '../support/json-text.ts'
 
-/** An event, `2<id>["name",payload]`: nearly all traffic. */
+/** Event packet, `2<id>["name",payload]`: nearly all traffic. */
 export interface EventPacket {
   readonly kind: 'event'
-  /** Id to use in the acknowledgement; undefined when the client expects none. */
+  /** Id to use in the acknowledgement. Undefined when the client expects none. */
   readonly id: number | undefined
-  /** Event name; undefined if it is no text, has escapes or is too long. */
+  /** Event name. Undefined if it is not a text, contains escapes or is too long. */
   readonly name: string | undefined
-  /** The array `["name",payload]` as received. */
+  /** JSON array `["name",payload]`, as received. */
   readonly json: string
 }
 
 export type Packet =
   | EventPacket
-  /** Head of an event with attachments, which follow as binary packets. */
+  /** Head of an event with binary attachments, which follow as separate packets. */
   | { readonly kind: 'binary-event'; readonly id: number | undefined; readonly attachments: number }
   | { readonly kind: 'attachment' }
-  /** Acknowledgement from the client. It is ignored, because this server requests none. */
+  /** Acknowledgement from the client. It is ignored, because this server never requests one. */
   | { readonly kind: 'acknowledgement' }
-  /** Packet left to Socket.IO: CONNECT, DISCONNECT, and packets that Socket.IO refuses. */
+  /** Packet that Socket.IO handles: CONNECT, DISCONNECT, and packets that Socket.IO refuses. */
   | { readonly kind: 'other' }
 
 const digit0 = 0x30
@@ -34,7 +35,7 @@ const acknowledgement = 0x33
 const binaryEvent = 0x35
 const openingBracket = 0x5b
 const dash = 0x2d
-/** Maximum number of digits of an id. No client library uses longer ids. */
+/** Maximum number of digits of an acknowledgement id. No client library uses longer ids. */
 const idMaxDigits = 15
 /** Maximum length of an event name, far above the longest one. */
 const nameMaxChars = 64
@@ -65,8 +66,8 @@ export function readPacket(data: unknown): Packet {
 }
 
 /**
- * Returns the payload of an event, or undefined if it has none. Throws `invalid` for JSON that the
- * protocol does not accept.
+ * Returns the payload of an event, or undefined if it has none. Throws the error `invalid` for JSON
+ * that the protocol does not accept.
  */
 export function readPayload(json: string): unknown {
   let parts: unknown
@@ -79,7 +80,9 @@ export function readPayload(json: string): unknown {
   return (parts as readonly unknown[])[1]
 }
 
-/** Returns the packet that acknowledges event `id`, as Engine.IO carries it. */
+/**
+ * Returns the packet that acknowledges the event with this id, in the form that Engine.IO sends.
+ */
 export function answerPacket(id: number, body: object): string {
   return `3${id}[${JSON.stringify(body)}]`
 }

@@ -1,9 +1,9 @@
 /**
- * Answers requests with an unsupported Upgrade over HTTP/1.1, as RFC 9110, section 7.8, allows.
- * Java's HttpClient asks for `h2c` with every first request, and so does `curl --http2`. Node
- * passes every Upgrade to the WebSocket listeners, with the body unread. So this puts the request's
- * head, without the Upgrade header, back in front of the unread bytes, and lets Node parse it
- * again.
+ * Answers a request with an unsupported Upgrade header as a normal HTTP/1.1 request, as RFC 9110,
+ * section 7.8, allows. Java's HttpClient asks for an upgrade to `h2c` with every first request, and
+ * so does `curl --http2`. Node passes every Upgrade to the WebSocket listeners, with the body
+ * unread. So this code puts the head of the request, without the Upgrade header, back in front of
+ * the unread bytes, and lets Node parse the request again.
  */
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -11,8 +11,8 @@ import type { Duplex } from 'node:stream'
 type UpgradeListener = (request: IncomingMessage, wire: Duplex, head: Buffer) => void
 
 /**
- * Restricts the `upgrade` listeners to WebSockets below `path`. Call it after all of them are
- * registered.
+ * Passes only WebSocket upgrades below `path` to the `upgrade` listeners. Must be called after all
+ * of them are registered.
  */
 export function ignoreForeignUpgrades(httpServer: HttpServer, path: string): void {
   const listeners = httpServer.listeners('upgrade') as UpgradeListener[]
@@ -32,7 +32,7 @@ function readAgain(httpServer: HttpServer, request: IncomingMessage, wire: Duple
   httpServer.emit('connection', wire)
 }
 
-/** Returns the request's head as received, without its upgrade headers. */
+/** Returns the head of a request as it was received, without its upgrade headers. */
 function headOf({ method = 'GET', url = '/', httpVersion, rawHeaders }: IncomingMessage): string {
   let text = `${method} ${url} HTTP/${httpVersion}\r\n`
   for (let at = 0; at < rawHeaders.length; at += 2) {

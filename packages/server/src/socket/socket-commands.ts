@@ -1,8 +1,9 @@
 /**
- * Runs the commands of one socket. Each is dispatched in the turn in which it arrived and answered
- * when it is done. Beyond a maximum number in flight, commands are refused. A socket that keeps
- * exceeding its rate limits is closed. Responses leave through the connection's outbound queue: a
- * client that does not read them is closed as slow, and its further commands are not run.
+ * Runs the commands of one socket. Each command starts in the turn of the event loop in which it
+ * arrived, and is answered when it is done. Above a maximum number of running commands, further
+ * ones are refused. A socket that keeps exceeding its rate limits is closed. Responses are sent
+ * through the connection's outbound queue. A client that does not read its responses is closed as
+ * slow, and its further commands are not run.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { CommandContext } from '../commands/command.ts'
@@ -16,9 +17,11 @@ import type { PacketTaker } from './socket-io-transport.ts'
 export const commandLimits = {
   /** Maximum number of commands that run or wait. Further commands are refused. */
   inFlightMax: 500,
-  /** Maximum number of `sync` pages read at the same time. Each may hold 256 kB. */
+  /** Maximum number of pages for `sync` read at the same time. Each may hold 256 kB. */
   syncsMax: 2,
-  /** Maximum number of `rate-limited` refusals in a row. Then the connection is closed. */
+  /**
+   * Maximum number of consecutive refusals as `rate-limited`. After them, the connection is closed.
+   */
   rateRefusalsMax: 500,
 } as const
 
@@ -29,7 +32,7 @@ export class SocketCommands implements PacketTaker {
   #inFlight = 0
   #refusals = 0
   #syncs = 0
-  /** Resume functions of waiting `sync` commands; at most `inFlightMax`. */
+  /** Functions that start the waiting `sync` commands. There are at most `inFlightMax`. */
   readonly #waitingSyncs: (() => void)[] = []
 
   constructor(
@@ -56,8 +59,8 @@ export class SocketCommands implements PacketTaker {
   }
 
   /**
-   * Runs a `sync`. It may wait for others, because the order of reads does not matter. One that
-   * still waits when the connection closes is not run.
+   * Runs a `sync` command. It may wait for other `sync` commands, because the order of reads does
+   * not matter. If the connection closes while it waits, it is not run.
    */
   async #serveSync(id: number | undefined, request: SocketRequest): Promise<void> {
     if (this.#syncs < commandLimits.syncsMax || this.#inFlight >= commandLimits.inFlightMax) {
@@ -77,8 +80,8 @@ export class SocketCommands implements PacketTaker {
     this.#waitingSyncs.shift()?.()
   }
 
-  // Handlers begin in the order of arrival and reach the log within the same turn, so a
-  // connection's commands for one conversation keep their order (ORD2).
+  // Handlers start in the order of arrival and call the log within the same turn of the event loop.
+  // So the commands of a connection for one conversation keep their order (ORD2).
   async #serve(id: number | undefined, request: SocketRequest): Promise<void> {
     if (!this.connection.isOpen) return
     if (this.#inFlight >= commandLimits.inFlightMax) {

@@ -1,14 +1,14 @@
 /**
- * Transport of a Socket.IO connection. It writes to a WebSocket directly: a frame is encoded once
- * for all connections, and everything written in one turn leaves together ({@link
- * CoalescedWrites}). Engine.IO's own way would buffer, emit and call back for every packet. That
- * way is used for polling, and while Engine.IO holds packets that must leave first (its handshake,
- * an upgrade).
+ * Transport of a Socket.IO connection. It writes to the WebSocket directly: a frame is encoded once
+ * for all connections, and everything written in one turn of the event loop is sent together
+ * ({@link CoalescedWrites}). Engine.IO itself would buffer, emit and call back for every packet.
+ * Its way is used for polling, and while Engine.IO holds packets that must be sent first (its
+ * handshake, an upgrade).
  *
- * Engine.IO buffers without limit (one paused client took a server from 120 MB to 1.1 GB). So
- * unread bytes are counted here: those in Engine.IO's own buffer, those that the WebSocket has not
- * given to the kernel, and the bodies of polls that the client requested and does not read.
- * Engine.IO counts those bodies as sent.
+ * Engine.IO buffers without a limit: one client that stopped reading took a server from 120 MB to
+ * 1.1 GB. So this transport counts unread bytes: those in Engine.IO's buffer, those that the
+ * WebSocket has not given to the kernel, and the bodies of polls that the client requested and does
+ * not read. Engine.IO counts those bodies as sent.
  */
 import type { ServerResponse } from 'node:http'
 import type { Socket as NetSocket } from 'node:net'
@@ -23,9 +23,9 @@ import { toTextFrame } from './websocket-frame.ts'
 interface EngineTransport {
   readonly name: string
   readonly writable: boolean
-  /** The ws object; only in a WebSocket transport. */
+  /** Object of the library ws. Exists only in a WebSocket transport. */
   readonly socket?: { readonly bufferedAmount: number; readonly _socket: NetSocket | null; terminate(): void }
-  /** Response to the waiting poll; only in a polling transport. */
+  /** Response to the waiting poll. Exists only in a polling transport. */
   readonly res?: ServerResponse | null
   on(event: 'drain', listener: () => void): void
   prependListener(event: 'ready', listener: () => void): void
@@ -34,14 +34,14 @@ interface EngineTransport {
 interface EngineSocket {
   readonly transport: EngineTransport
   readonly readyState: string
-  /** Packets that wait until the transport is writable. The outbound queue bounds their size. */
+  /** Packets that wait until the transport can write. The outbound queue limits their size. */
   readonly writeBuffer: readonly { readonly data?: string }[]
   write(data: string, options: { compress: boolean }): void
   close(discard?: boolean): void
   on(event: 'upgrade', listener: (transport: EngineTransport) => void): void
 }
 
-/** Emitter of received data in Engine.IO. {@link DataSink} is its listener in Socket.IO. */
+/** Emitter of received data in Engine.IO. Socket.IO listens to it with a {@link DataSink}. */
 interface DataSource {
   on(event: 'data', listener: (data: unknown) => void): void
   removeListener(event: 'data', listener: (data: unknown) => void): void
@@ -51,19 +51,19 @@ interface DataSink {
   readonly ondata: (data: unknown) => void
 }
 
-/** Receiver of one connection's packets. */
+/** Receiver of the packets of one connection. */
 export interface PacketTaker {
   take(packet: EventPacket): void
-  /** Refuses an event with attachments, because the protocol has no binary data. */
+  /** Refuses an event with binary attachments, because the protocol has no binary data. */
   refuseBinary(id: number | undefined): void
-  /** Closes the connection, because the client does not follow the protocol. */
+  /** Closes the connection, because the client breaks the rules for binary packets. */
   endForBinary(): void
 }
 
-/** Maximum number of attachments of one event; socket.io-parser has the same bound. */
+/** Maximum number of attachments of one event. socket.io-parser has the same limit. */
 const attachmentsMax = 10
 
-/** Engine.IO's type character of a message, in front of every Socket.IO packet. */
+/** Type character of a message in Engine.IO. Every Socket.IO packet begins with it. */
 const messageMark = '4'
 
 function packetOf(frame: Frame): string {
@@ -79,13 +79,13 @@ function webSocketFrameOf(frame: Frame): Buffer {
 export class SocketIoTransport implements Transport {
   readonly #socket: Socket
   readonly #engine: EngineSocket
-  /** Coalesced writes to the WebSocket, once there is one. */
+  /** Combined writes to the WebSocket. Undefined until the connection has a WebSocket. */
   #writes: CoalescedWrites | undefined
-  /** Number of polls whose bodies the kernel has taken. */
+  /** Number of polls whose response bodies were given to the kernel. */
   #pollsRead = 0
   /**
-   * Responses to polls that are not finished. A client opens one at a time, unless it does not read
-   * them.
+   * Responses to polls that are not finished. There is at most one, unless the client does not read
+   * its responses.
    */
   readonly #polls = new Set<ServerResponse>()
   #listener: () => void = () => {}
@@ -102,8 +102,8 @@ export class SocketIoTransport implements Transport {
   }
 
   /**
-   * Passes event packets to the taker before Socket.IO reads them. CONNECT and DISCONNECT still go
-   * to Socket.IO (strict-decoder.ts).
+   * Passes event packets to the receiver before Socket.IO reads them. CONNECT and DISCONNECT still
+   * go to Socket.IO (strict-decoder.ts).
    */
   onPacket(taker: PacketTaker): void {
     const { conn, client } = this.#socket as unknown as { readonly conn: DataSource; readonly client: DataSink }
@@ -119,7 +119,7 @@ export class SocketIoTransport implements Transport {
           else taker.refuseBinary(packet.id)
           return
         case 'attachment':
-          // An attachment of an event that was refused.
+          // This packet is an attachment of an event that was refused.
           if (attachments > 0) attachments--
           else taker.endForBinary()
           return
@@ -131,7 +131,7 @@ export class SocketIoTransport implements Transport {
     }
     conn.removeListener('data', client.ondata)
     conn.on('data', (data) => {
-      // After a disconnect, all data goes to Socket.IO, which closes a client that keeps sending.
+      // After a disconnect, all data goes to Socket.IO, which closes a client that still sends.
       if (this.#socket.connected) take(readPacket(data), data)
       else client.ondata(data)
     })
@@ -172,7 +172,7 @@ export class SocketIoTransport implements Transport {
     this.#writes?.release()
     switch (manner) {
       case 'again':
-        // Without Socket.IO's own "disconnect" packet, so that stock clients reconnect by
+        // Closes without Socket.IO's own "disconnect" packet. So stock clients reconnect by
         // themselves.
         this.#engine.close()
         return
@@ -189,8 +189,8 @@ export class SocketIoTransport implements Transport {
   }
 
   /**
-   * Returns the writer that bypasses Engine.IO. Returns undefined without a WebSocket, and while
-   * Engine.IO holds packets that must leave first.
+   * Returns the writer that bypasses Engine.IO. Returns undefined if there is no WebSocket, or
+   * while Engine.IO holds packets that must be sent first.
    */
   #directWrites(): CoalescedWrites | undefined {
     const { writeBuffer, transport, readyState } = this.#engine
@@ -210,16 +210,18 @@ export class SocketIoTransport implements Transport {
   #watch(transport: EngineTransport): void {
     if (transport.name === 'polling') {
       this.#watchPoll(transport)
-      // Runs before Engine.IO answers the poll and drops the response, in the same turn.
+      // This listener runs before Engine.IO answers the poll and drops the response, in the same
+      // turn of the event loop.
       transport.prependListener('ready', () => this.#watchPoll(transport))
     }
     transport.on('drain', () => {
-      // Engine.IO marks the transport writable right after this event.
+      // Engine.IO marks the transport as writable only after this event, so the listener is called
+      // later.
       queueMicrotask(() => this.#listener())
     })
   }
 
-  /** Counts the response to the newest poll, until the kernel has all of it. */
+  /** Counts the response to the newest poll as unread, until the kernel has taken all of it. */
   #watchPoll({ res }: EngineTransport): void {
     if (res === undefined || res === null || this.#polls.has(res)) return
     this.#polls.add(res)

@@ -1,7 +1,8 @@
 /**
- * Starts Socket.IO for stock clients and our own: checks the origin and the session, then opens a
- * connection. Socket.IO only provides connections and framing. The feeds decide which connection
- * receives what, and no Socket.IO adapter carries anything between servers.
+ * Starts Socket.IO for stock clients and the clients of Chorus: checks the origin and the session
+ * of a client, then opens a connection. Socket.IO only provides connections and packets. The feed
+ * of each conversation decides which connections receive its changes. No Socket.IO adapter is used
+ * between servers.
  */
 import { type IncomingMessage, type Server as HttpServer, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
@@ -35,7 +36,7 @@ const socketPath = '/socket.io'
 const socketTimings = {
   pingIntervalMs: 10_000,
   pingTimeoutMs: 5_000,
-  /** Maximum time from the transport's opening to the namespace's CONNECT. */
+  /** Maximum time from the opening of the transport to the client's CONNECT packet. */
   connectTimeoutMs: 5_000,
 } as const
 
@@ -44,7 +45,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   const server = new Server({
     path: socketPath,
     serveClient: false,
-    // ignoreForeignUpgrades handles these; Engine.IO would close them after a second.
+    // ignoreForeignUpgrades handles unsupported upgrades. Engine.IO would close them after a
+    // second.
     destroyUpgrade: false,
     transports: ['polling', 'websocket'],
     allowEIO3: false,
@@ -56,9 +58,9 @@ export function startSocketServer(options: SocketServerOptions): Server {
     parser: { Encoder, Decoder: StrictDecoder },
     cleanupEmptyChildNamespaces: true,
     allowRequest: (request, answer) => {
-      // Checked before anything else: browsers send cookies with a WebSocket of any page (CSWSH).
-      // A page of ours begins polling with a plain GET, to which browsers add no Origin. They add
-      // one to every upgrade.
+      // The origin is checked first, because browsers send cookies even with a WebSocket that a
+      // foreign page opens (CSWSH). An own page begins polling with a plain GET, to which browsers
+      // add no Origin header. They add one to every upgrade.
       const isPoll = request.method === 'GET' && request.headers.upgrade === undefined
       const decision = decideOrigin(request.headers, isPoll ? 'read' : 'change', options.originPolicy)
       if (!decision.allowed) parts.metrics.originRefusals.inc()
@@ -68,8 +70,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   const dispatch = createDispatch(options.handlers)
 
   const places = new WeakMap<object, Place>()
-  // No event is sent by room, and the room that Socket.IO makes for each socket would take half a
-  // kilobyte.
+  // No event is sent to a Socket.IO room, and the room that Socket.IO creates for each socket would
+  // cost half a kilobyte.
   server.of('/').adapter.addAll = () => undefined
   server.use((socket, next) => {
     void admit(options, socket, places.get(socket.conn)).then(
@@ -81,7 +83,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
     const { cursor } = socket.handshake.auth as { readonly cursor?: unknown }
-    // The slot that this client takes in its address's limit is freed when the wire closes.
+    // When the connection closes, its place in the limit of its address becomes free.
     const transport = new SocketIoTransport(socket)
     const connection = gate.open(identity, transport)
     const address = options.addressOf(socket.request)
@@ -95,7 +97,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   forgetAnswers(httpServer, () => void server.attach(httpServer))
   refuseNewcomers(server, httpServer, options)
   ignoreForeignUpgrades(httpServer, `${socketPath}/`)
-  // Counted from the first byte: a socket that never requests a namespace takes a slot, too (N84).
+  // Counted from the first byte, because a client that never sends CONNECT occupies a place, too
+  // (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
     places.set(wire, place)
@@ -106,8 +109,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
 }
 
 /**
- * Sets the handlers that the transport leaves to Socket.IO. All sockets share one listener, because
- * one for each would cost memory.
+ * Sets the handlers for events that Socket.IO emits. All sockets share one listener, because one
+ * per socket would cost memory.
  */
 function listen(socket: Socket, commands: SocketCommands): void {
   Object.assign(socket, { data: commands })
@@ -116,8 +119,8 @@ function listen(socket: Socket, commands: SocketCommands): void {
 
 function onDisconnect(this: Socket, reason: string): void {
   ;(this.data as SocketCommands).connection.lost()
-  // The client left its only namespace: the open wire would keep its slot and its heartbeats, and
-  // serve nothing.
+  // The client has left its only namespace. The open connection would occupy a place and send
+  // heartbeats for nothing, so it is closed.
   if (reason === 'client namespace disconnect') this.conn.close()
 }
 
@@ -125,20 +128,20 @@ const handshakeOver = { headers: {}, query: {}, auth: {} }
 const noAcknowledgements: ReadonlyMap<number, unknown> = new Map()
 
 /**
- * Frees what only the handshake needed: the request with its headers and parser, the user's
- * identity, and the map of acknowledgements that the server never requests. Kept, all that would
- * take four kilobytes for the life of the connection ({@link forgetAnswers} frees the rest).
+ * Frees memory that only the handshake needed: the request with its headers and parser, the user's
+ * identity, and the map of acknowledgements that the server never requests. Otherwise it would
+ * occupy four kilobytes until the connection closes ({@link forgetAnswers} frees the rest).
  */
 function forgetHandshake(socket: Socket): void {
   const { conn, client } = socket as unknown as { readonly conn: OpenedWire; readonly client: SocketIoClient }
   const { name, socket: ws } = conn.transport
   if (name === 'websocket') conn.request = undefined
   Object.assign(socket, { handshake: handshakeOver, acks: noAcknowledgements })
-  // Copied, because an array grown by push reserves room for seventeen entries.
+  // The array is copied, because an array that grew by push reserves memory for seventeen entries.
   conn.cleanupFn = [...conn.cleanupFn]
   const { _callbacks: listeners } = client.decoder
   if (listeners?.$decoded !== undefined) listeners.$decoded = [...listeners.$decoded]
-  // This listener was only needed before there was a transport.
+  // This listener was only needed before the transport existed.
   for (const listener of ws?.listeners('error') ?? [])
     if (listener.name === 'onUpgradeError') ws?.removeListener('error', listener)
 }
@@ -162,10 +165,11 @@ interface WebSocketEvents {
 }
 
 /**
- * Removes the `close` listeners that Engine.IO adds to the wire when it handles an upgrade. They
- * serve logs that we do not keep, and hold the request for the life of the connection. Engine.IO
- * adds them during the `upgrade` event. The listeners of the WebSocket itself come in a later turn,
- * because of the middleware in {@link refuseNewcomers}, and stay.
+ * Removes the `close` listeners that Engine.IO adds to the socket when it handles an upgrade. They
+ * only serve a log that Chorus does not use, and hold the request in memory until the connection
+ * closes. Engine.IO adds them during the `upgrade` event. The listeners of the WebSocket itself are
+ * added in a later turn of the event loop, because of the middleware in {@link refuseNewcomers},
+ * and stay.
  */
 function forgetAnswers(httpServer: HttpServer, attach: () => void): void {
   let before: readonly unknown[] = []
@@ -188,7 +192,7 @@ interface EngineSocket {
   on(event: 'close', listener: () => void): void
 }
 
-/** The slot of one wire in the connection limit of its address. */
+/** Place of one connection in the connection limit of its address. */
 type Place =
   | { readonly kind: 'taken'; readonly release: () => void; isUsed: boolean }
   | { readonly kind: 'refused'; readonly error: ChorusError }
@@ -203,7 +207,7 @@ function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingM
   }
 }
 
-/** Authenticates the client and checks its limits. Throws an error of the catalogue. */
+/** Authenticates a client and checks its limits. Throws an error of the protocol. */
 async function admit(
   { authenticator, gate, parts }: SocketServerOptions,
   socket: Socket,
@@ -216,8 +220,8 @@ async function admit(
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
-  // Set before the session look-up, so that a hundred CONNECTs on one wire in one turn cost one
-  // look-up.
+  // Set before the session look-up, so that a hundred CONNECT packets of one connection in one turn
+  // of the event loop cost one look-up.
   place.isUsed = true
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
@@ -229,7 +233,7 @@ async function admit(
 function toHandshakeError(parts: Parts, error: unknown): Error {
   const known = toChorusError(error)
   if (known.cause !== undefined) parts.logger.warn({ err: known.cause }, known.message)
-  // Socket.IO passes `data` to the client's connect_error.
+  // Socket.IO passes the field `data` to the client's `connect_error` event.
   return Object.assign(new Error(known.message), { data: known.toBody() })
 }
 
@@ -244,14 +248,14 @@ function toChorusError(error: unknown): ChorusError {
 
 /**
  * Refuses new clients with a plain HTTP response. While this server accepts no connections, the
- * response is 503: a balancer then tries another server, whereas an error inside an opened socket
- * looks like success to it. An address that keeps opening wires after refusals gets 429, before
- * Engine.IO makes a session for it (rule LIM3).
+ * response is 503: a load balancer then tries another server, but would take an error inside an
+ * open socket for a success. An address that keeps connecting after refusals gets 429, before
+ * Engine.IO creates a session for it (rule LIM3).
  */
 function refuseNewcomers(server: Server, httpServer: HttpServer, options: SocketServerOptions): void {
   const { gate, parts, addressOf } = options
   const { clients } = server.engine as unknown as { readonly clients: Readonly<Record<string, unknown>> }
-  // Both listeners below ask for an upgrade, and must get the same result.
+  // Both listeners below decide about an upgrade, and must get the same result.
   const asked = new WeakMap<IncomingMessage, ChorusError | 'welcome'>()
   const refusalOf = (request: IncomingMessage): ChorusError | undefined => {
     const sid = /[?&]sid=([\w-]+)/.exec(request.url ?? '')?.[1]
@@ -271,20 +275,22 @@ function refuseNewcomers(server: Server, httpServer: HttpServer, options: Socket
       next()
       return
     }
-    // The listener above has already answered the upgrade.
+    // The listener above has already answered requests for an upgrade.
     if (request.headers.upgrade !== undefined) return
     const { body, headers } = rawProblem(refusal)
     response.writeHead(refusal.status, headers).end(body)
   })
 }
 
-/** Returns body and headers of a complete problem response, to be written by hand. */
+/**
+ * Returns body and headers of an HTTP error response that is written without Node's HTTP server.
+ */
 function rawProblem(error: ChorusError): { readonly body: string; readonly headers: Record<string, string | number> } {
   const body = JSON.stringify(error.toProblem())
   return { body, headers: { ...problemHeaders(error), 'content-length': Buffer.byteLength(body), connection: 'close' } }
 }
 
-/** Refuses an upgrade with a normal HTTP problem response. */
+/** Refuses an upgrade with a normal HTTP error response. */
 function endUpgrade(wire: Duplex, error: ChorusError): void {
   const { body, headers } = rawProblem(error)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
@@ -292,8 +298,8 @@ function endUpgrade(wire: Duplex, error: ChorusError): void {
 }
 
 /**
- * Refuses upgrades from a foreign Origin with 403, as on every transport. Engine.IO would answer
- * 400.
+ * Refuses upgrades from a foreign Origin with 403, as the other transports do. Engine.IO would
+ * answer 400.
  */
 function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketServerOptions): void {
   httpServer.prependListener('upgrade', (request: IncomingMessage, wire: Duplex) => {
@@ -302,7 +308,10 @@ function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketS
   })
 }
 
-/** Sets CORS headers so that pages of ALLOWED_ORIGINS, and no others, may poll with credentials. */
+/**
+ * Sets CORS headers so that only pages of ALLOWED_ORIGINS may poll with cookies from another
+ * origin.
+ */
 function allowOrigins(server: Server, policy: OriginPolicy): void {
   const setHeaders = (headers: Record<string, string>, request: IncomingMessage): void => {
     const { origin } = request.headers

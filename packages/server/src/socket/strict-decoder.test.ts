@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { decoderLimits, StrictDecoder } from './strict-decoder.ts'
 
-describe('the handshake decoder', () => {
+describe('the strict Socket.IO decoder', () => {
   it('reads CONNECT with its cursor, and DISCONNECT', () => {
     const decoder = new StrictDecoder()
     const packets: unknown[] = []
@@ -18,7 +18,7 @@ describe('the handshake decoder', () => {
     },
   )
 
-  it('[LIM1] refuses bytes, long packets and too many packets before parsing', () => {
+  it('[LIM1] refuses binary data, long packets and too many packets before parsing', () => {
     expect(() => new StrictDecoder().add(Buffer.from('0'))).toThrow('binary')
     expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderLimits.packetMaxChars)}`)).toThrow('too long')
     const decoder = new StrictDecoder()

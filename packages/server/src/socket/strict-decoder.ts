@@ -1,8 +1,8 @@
 /**
- * Socket.IO's decoder, restricted to the two packets that it still reads here: CONNECT and
- * DISCONNECT. Events are read by event-packet.ts, and the protocol has no binary packets. Any other
- * packet ends the connection before it is parsed. Too many packets end it, too: each CONNECT is
- * answered, and those responses count against no budget.
+ * Socket.IO's decoder, restricted to the two packets that Socket.IO still reads in Chorus: CONNECT
+ * and DISCONNECT. Events are read by event-packet.ts, and the protocol has no binary packets. Any
+ * other packet closes the connection before it is parsed. Too many packets close it, too: each
+ * CONNECT is answered, and these responses count against no limit.
  */
 import { Decoder } from 'socket.io-parser'
 

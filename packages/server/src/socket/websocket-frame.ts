@@ -6,14 +6,14 @@ const isFinalText = 0x81
 const length16 = 126
 const length64 = 127
 
-/** Returns the size of a frame whose payload has this size. */
+/** Returns the size of a frame, given the size of its payload. */
 export function frameBytes(payloadBytes: number): number {
   return payloadBytes + headerBytes(payloadBytes)
 }
 
 /**
- * Writes a text's frame into `target` at `at`, and returns the offset after it. The target must
- * have room for it.
+ * Writes the frame of a text into `target` at `at`, and returns the offset after the frame. The
+ * caller provides enough room.
  */
 export function writeTextFrame(target: Buffer, at: number, text: string, payloadBytes: number): number {
   target[at] = isFinalText
@@ -28,7 +28,8 @@ export function writeTextFrame(target: Buffer, at: number, text: string, payload
     target.writeUInt32BE(payloadBytes, at + 6)
   }
   const payloadAt = at + headerBytes(payloadBytes)
-  // Nearly all text on the wire is ASCII, and Latin-1 is written much faster than UTF-8.
+  // Nearly all texts are ASCII. In that case, Latin-1 gives the same bytes and is written much
+  // faster than UTF-8.
   target.write(text, payloadAt, payloadBytes === text.length ? 'latin1' : 'utf8')
   return payloadAt + payloadBytes
 }
