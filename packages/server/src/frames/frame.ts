@@ -1,6 +1,6 @@
 /**
- * One event on its way to clients. It is encoded once as JSON, and once more for each kind of wire
- * on first use, however many connections receive it. Transports keep their encoding in `wire`.
+ * Frame: one event that is sent to clients. It is encoded as JSON once, and on first use once for
+ * each transport, however many connections receive it. Transports store their encoding in `wire`.
  */
 import type { EventName, EventPayload, Id } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -9,9 +9,9 @@ export class Frame {
   readonly event: EventName
   /** The payload as JSON. */
   readonly json: string
-  /** Approximate size on the wire, for memory limits. */
+  /** Approximate size of the encoded event, for memory limits. */
   readonly bytes: number
-  /** Cursor of a `ready` or `checkpoint` event; Server-Sent Events send it as `id`. */
+  /** Cursor in a `ready` or `checkpoint` event. Server-Sent Events send it in the field `id`. */
   readonly cursor: string | undefined
   /**
    * Number of outbound queues that hold this frame. A shared frame counts once in the server's
@@ -37,7 +37,10 @@ function cursorOf(payload: unknown): string | undefined {
   return typeof payload.cursor === 'string' ? payload.cursor : undefined
 }
 
-/** Joins already encoded changes into one frame. Nothing is encoded or parsed again. */
+/**
+ * Builds one `changes` event from changes that are already encoded. Encodes and parses nothing
+ * again.
+ */
 export function changesFrame(conversation: Id, changes: readonly LoggedChange[]): Frame {
   let json = `{"conversation":"${conversation}","changes":[`
   for (let index = 0; index < changes.length; index++) {
@@ -48,11 +51,11 @@ export function changesFrame(conversation: Id, changes: readonly LoggedChange[])
 }
 
 /**
- * The acknowledgement of one command. It goes to one connection, through the same queue and limits
- * as frames.
+ * Acknowledgement of one command. It is sent to one connection, through the same outbound queue and
+ * limits as frames.
  */
 export class Answer {
-  /** The Engine.IO packet, without the leading type of a message. */
+  /** Engine.IO packet, without its first character, which marks a message. */
   readonly packet: string
   readonly bytes: number
   holders = 0
@@ -63,5 +66,8 @@ export class Answer {
   }
 }
 
-/** Everything that is sent to a connection and counts against its limit (rule SLOW1). */
+/**
+ * Frame or acknowledgement that is sent to a connection. Each counts against the limits of its
+ * outbound queue (rule SLOW1).
+ */
 export type Outgoing = Frame | Answer

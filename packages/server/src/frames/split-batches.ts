@@ -1,7 +1,7 @@
 /**
- * Cuts consecutive changes into `changes` events. An event ends at its maximum count, at 256 kB
- * (rule SLOW1), and after every membership change. So the set of receivers is updated before the
- * next event (rule ACL1).
+ * Splits consecutive changes into `changes` events. An event ends at the maximum number of changes,
+ * at 256 kB (rule SLOW1), and after every change of membership. So the server can update the set of
+ * receivers before it sends the next event (rule ACL1).
  */
 import { limits } from '@chorus/protocol'
 import type { LoggedChange } from '../support/logged-change.ts'
@@ -21,7 +21,7 @@ export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][]
       (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)
     )
       end()
-    // A removal is sent alone, so that its event comes right before the removal takes effect.
+    // The removal of a member is sent in an event of its own, right before it takes effect.
     if (change.effect?.kind === 'left') end()
     batch.push(change)
     bytes += change.json.length

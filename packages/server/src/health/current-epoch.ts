@@ -1,7 +1,7 @@
 /**
- * The epoch of the database that this server works with. It changes when the database was restored
- * or replaced by a server with less data. Every part reads it here at the moment of use, so none
- * continues in an old epoch.
+ * Epoch of the database that this server works with. It changes when the database is restored from
+ * a backup, or replaced after a failover. Every part reads the epoch from here each time it needs
+ * it, so no part continues with an old epoch.
  */
 export class CurrentEpoch {
   #value: string

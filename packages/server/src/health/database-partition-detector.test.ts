@@ -1,6 +1,4 @@
-/**
- * Tests when clients are asked to leave a server that has lost the database, and when they are not.
- */
+/** Tests when clients are asked to leave a server that has lost its database, and when not. */
 import { hasRedis, startRedis, type Redis as RedisServer } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../support/clock.ts'
@@ -11,8 +9,8 @@ import { DatabasePartitionDetector, partitionDetectorTimings } from './database-
 import { PeerRegistry } from './peer-registry.ts'
 
 /**
- * Sets up a watch whose database, Redis and registry the test controls, with at most one other
- * server.
+ * Sets up a detector with a database, a Redis and a registry of servers that the test controls.
+ * There is at most one other server.
  */
 function setUp() {
   const clock = new ManualClock()
@@ -45,14 +43,17 @@ function setUp() {
     lose: (isLost = true) => {
       isWell = !isLost
     },
-    /** Writes the other server's entry once, as of now, or removes it. */
+    /** Writes the registry entry of the other server once, with the current time, or removes it. */
     hear: (hasDatabase: boolean | undefined) => {
       other = hasDatabase === undefined ? undefined : { hasDatabase, atMs: clock.nowMs() }
     },
     loseRedis: () => {
       isRedisAway = true
     },
-    /** Advances the clock. With `otherHas`, the other server refreshes its entry all the time. */
+    /**
+     * Advances the clock. If `otherHas` is given, the other server refreshes its entry all the
+     * time.
+     */
     pass: async (ms: number, otherHas?: boolean) => {
       for (let passedMs = 0; passedMs < ms; passedMs += 250) {
         clock.advance(250)
@@ -63,8 +64,8 @@ function setUp() {
   }
 }
 
-describe('a server without its database', () => {
-  it('asks clients to move once another server is healthy, and repeats later', async () => {
+describe('a server that has lost its database', () => {
+  it('asks clients to move once another server is healthy, and again later', async () => {
     const { lose, pass, moves, watch, clock } = setUp()
     await pass(10_000, true)
     expect(moves()).toBe(0)
@@ -86,7 +87,7 @@ describe('a server without its database', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('asks no client to move unless another server is known to be healthy', async () => {
+  it('asks clients to move only if another server is known to be healthy', async () => {
     const alone = setUp()
     alone.lose()
     await alone.pass(60_000)
@@ -97,7 +98,7 @@ describe('a server without its database', () => {
     await all.pass(60_000, false)
     expect(all.moves()).toBe(0)
 
-    // The last report of the other server was healthy, and no report follows it.
+    // The last report of the other server is healthy but old, because no report follows it.
     const stale = setUp()
     await stale.pass(3_000, true)
     stale.lose()
@@ -114,7 +115,7 @@ describe('a server without its database', () => {
   })
 })
 
-describe.skipIf(!hasRedis())('PeerRegistry', () => {
+describe.skipIf(!hasRedis())('the registry of servers in Redis', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
@@ -133,7 +134,7 @@ describe.skipIf(!hasRedis())('PeerRegistry', () => {
     return new PeerRegistry(redis, boot)
   }
 
-  it("returns the other servers' reports, drops leaving servers, and expires", async () => {
+  it('returns reports of other servers, removes stopping servers, and expires old entries', async () => {
     const server = await startRedis()
     ends.push(() => server.stop())
     const [ada, bob] = [await join(server, 'a'), await join(server, 'b')]
@@ -152,7 +153,7 @@ describe.skipIf(!hasRedis())('PeerRegistry', () => {
     expect(await ada.report(true)).toEqual([])
   })
 
-  it('[BUS2] lists no server of another installation', async () => {
+  it('[BUS2] lists no servers of another installation on the same Redis', async () => {
     const server = await startRedis()
     ends.push(() => server.stop())
     const [one, two] = [await join(server, 'a', 'chorus:one'), await join(server, 'b', 'chorus:two')]

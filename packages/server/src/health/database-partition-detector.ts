@@ -1,24 +1,24 @@
 /**
- * Detects that this server alone has lost the database, and then asks its clients to move to
- * another server. It waits a while first, and requires that another server has reported since the
- * start of the outage that it reaches the database. Without such a report, or while Redis is
- * unreachable too, no server is known to be better off, and the clients stay.
+ * Detects that only this server has lost the database, and then asks its clients to move to another
+ * server. It first waits some seconds. It also requires a report by another server, written since
+ * the start of the outage, that this other server reaches the database. Without such a report, or
+ * while Redis is unreachable, too, no other server is known to be healthy, and the clients stay.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 import type { OtherServer } from './peer-registry.ts'
 
 export const partitionDetectorTimings = {
   lookEveryMs: 1_000,
-  /** Time that an outage must last before clients are asked to move. */
+  /** Time for which an outage must last before clients are asked to move. */
   patienceMs: 5_000,
   /**
-   * Time that other servers may need to notice the same outage. A report counts only if it is newer
-   * than the start of the outage by more than this.
+   * Time that another server may need to notice the same outage. A report by it counts only if it
+   * was written more than this time after the start of the outage.
    */
   noticeMs: 2_500,
-  /** Maximum age of a report that counts. */
+  /** Maximum age of another server's report that counts. */
   freshMs: 4_000,
-  /** Time after which the remaining clients are asked again. */
+  /** Time after which clients that have not moved are asked again. */
   repeatMs: 30_000,
 } as const
 
@@ -30,7 +30,7 @@ type State =
 export interface DatabasePartitionDetectorOptions {
   readonly peerRegistry: { report(hasDatabase: boolean): Promise<readonly OtherServer[]>; leave(): Promise<void> }
   readonly hasDatabase: () => Promise<boolean>
-  /** Asks all clients of this server to move. */
+  /** Asks all clients of this server to move to another server. */
   readonly askToMove: () => void
   readonly clock: Clock
 }
@@ -67,7 +67,7 @@ export class DatabasePartitionDetector {
     if (this.#isStopped) return
     if (isWell) this.#state = { kind: 'well' }
     else if (this.#state.kind === 'well') this.#state = { kind: 'without', sinceMs: askedAtMs }
-    // With Redis away too, no other server is known to be better off.
+    // If Redis is unreachable, too, no other server is known to be healthy.
     const others = await peerRegistry.report(isWell).catch(() => [])
     this.#decide(others)
   }

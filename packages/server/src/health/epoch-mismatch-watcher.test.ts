@@ -1,9 +1,12 @@
-/** Tests that hints of another epoch trigger a check of the database, at a bounded rate. */
+/**
+ * Tests that hints from other servers with another database epoch trigger a check of the database,
+ * but not too often.
+ */
 import { expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { foreignEpochIntervalMs, EpochMismatchWatcher } from './epoch-mismatch-watcher.ts'
 
-it('[RES2] checks the epoch once for many foreign hints, and again later', async () => {
+it('[RES2] many hints with another epoch trigger one check, and later ones another', async () => {
   const clock = new ManualClock()
   let asked = 0
   const failures: unknown[] = []
@@ -27,7 +30,7 @@ it('[RES2] checks the epoch once for many foreign hints, and again later', async
   )
   for (let index = 0; index < 100; index++) epochs.note()
   expect(asked).toBe(1)
-  // A check that takes long is not started a second time.
+  // While a long check runs, no second one starts.
   clock.advance(foreignEpochIntervalMs)
   epochs.note()
   expect(asked).toBe(1)

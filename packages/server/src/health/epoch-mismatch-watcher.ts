@@ -1,16 +1,19 @@
 /**
- * Reacts to hints that name another database epoch: another server may have seen a failover or a
- * restored backup first. It then asks the database for its epoch over a new connection. The
- * interval between two checks is bounded, whatever the hints name.
+ * Reacts to hints from other servers that contain another database epoch: another server may have
+ * noticed a failover or a restored backup first. It then reads the epoch from the database over a
+ * new connection. There is a minimum time between two such checks, however many hints arrive.
  */
 import type { Clock } from '../support/clock.ts'
 
-/** Minimum time between two checks. */
+/** Minimum time between two checks of the epoch. */
 export const foreignEpochIntervalMs = 2_000
 
 export interface EpochMismatchWatcherOptions {
   readonly clock: Clock
-  /** Checks the epoch; reports a changed epoch by its own callbacks. */
+  /**
+   * Reads the epoch from the database. If it has changed, the checking part notifies its own
+   * listeners.
+   */
   readonly recheck: () => Promise<void>
   readonly onFailed: (error: unknown) => void
 }
@@ -24,9 +27,7 @@ export class EpochMismatchWatcher {
     this.#options = options
   }
 
-  /**
-   * Records that a hint of another epoch was dropped, and starts a check unless one ran recently.
-   */
+  /** Records that a hint with another epoch was dropped. Starts a check unless one ran recently. */
   note(): void {
     const { clock, recheck, onFailed } = this.#options
     const nowMs = clock.nowMs()

@@ -22,8 +22,8 @@ function open() {
   return { clock, happened, answers, history }
 }
 
-describe('EpochTransition', () => {
-  it('[RES2] drops the old epoch at once, and retries until the new position is known', async () => {
+describe('the transition to a new database epoch', () => {
+  it("[RES2] drops the old epoch's state at once and retries until the position is known", async () => {
     const { clock, happened, answers, history } = open()
     answers.push(new Error('away'), new Error('away'), 70)
     history.begin()
@@ -37,7 +37,7 @@ describe('EpochTransition', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[RES2] ignores a position read in an earlier epoch', async () => {
+  it('[RES2] ignores a position that was read in an earlier epoch', async () => {
     const { clock, happened, answers, history } = open()
     let answer: (position: number) => void = () => undefined
     answers.push(

@@ -1,7 +1,8 @@
 /**
- * Handles a change of the database epoch, after a failover or a restored backup (rule RES2). All
- * state of the old epoch is dropped in the turn in which the new epoch is seen. Service resumes
- * when the position in the new epoch is known; it is requested until the database answers.
+ * Handles a new database epoch, after a failover or a restored backup (rule RES2). All state of the
+ * old epoch is dropped in the same turn of the event loop in which the new epoch is noticed. The
+ * server serves clients again when it knows the position in the new epoch, and asks the database
+ * for it until it answers.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
@@ -19,7 +20,10 @@ export interface EpochTransitionOptions {
 
 export class EpochTransition {
   readonly #options: EpochTransitionOptions
-  /** Number of epochs so far. A position read in an earlier epoch is ignored. */
+  /**
+   * Number of epochs so far. It shows whether a position was read in an earlier epoch, and must be
+   * ignored.
+   */
   #turn = 0
   #timer: Timer | undefined
 

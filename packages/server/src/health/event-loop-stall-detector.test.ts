@@ -1,4 +1,7 @@
-/** Tests that after a stall nothing is sent before a sweep that began after the stall. */
+/**
+ * Tests that after a stall of the process, no event is sent before a sweep that began after the
+ * stall.
+ */
 import { describe, expect, it } from 'vitest'
 import type { Clock } from '../support/clock.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
@@ -7,7 +10,7 @@ import { Outbound, OutboundBudget, outboundLimits } from '../delivery/outbound.t
 import { EventLoopStallDetector, stallTimings } from './event-loop-stall-detector.ts'
 import { RecordingTransport } from '../delivery/testing/recording-transport.ts'
 
-/** A clock that can advance without running its timers, as in a process that was paused. */
+/** Clock that can advance without running its timers, as in a process that was paused. */
 class FreezingClock implements Clock {
   readonly manual = new ManualClock()
   #frozenMs = 0
@@ -41,25 +44,25 @@ function open() {
 
 const frame = new Frame('changes', '{}')
 
-describe('after a stall', () => {
-  it('[ACL2] sends nothing in the first turn after a stall, before timers run', () => {
+describe('events after a stall of the process', () => {
+  it('[ACL2] sends no events right after a stall, even before timers run', () => {
     const { clock, stalls, transport, outbound } = open()
     clock.freeze(60_000)
-    // Data that waited in the sockets is handled first.
+    // Data that waited in the sockets is handled before timers run.
     outbound.send(frame)
     expect(transport.frames).toEqual([])
     expect(stalls).toEqual([60_000 - stallTimings.beatMs])
     expect(outbound.isBehind).toBe(true)
   })
 
-  it('[ACL2] holds events after a stall until a later sweep, then sends them', async () => {
+  it('[ACL2] holds events until a sweep that began after the stall, then sends them', async () => {
     const { clock, watch, transport, outbound } = open()
     const others = [new Frame('changes', '{"a":1}'), new Frame('live', '[]'), new Frame('changes', '{"a":2}')]
     const beforeMs = clock.nowMs()
     clock.freeze(5_000)
     for (const other of others) outbound.send(other)
     await nextTurn()
-    // This sweep began before the stall.
+    // This sweep began before the stall, so it does not count.
     watch.swept(beforeMs)
     transport.read()
     outbound.resume()
@@ -72,7 +75,7 @@ describe('after a stall', () => {
     expect(outbound.isBehind).toBe(false)
   })
 
-  it('detects a stall by the timer when nothing is sent', () => {
+  it('a timer detects a stall even when no event is sent', () => {
     const { clock, stalls, watch } = open()
     clock.freeze(stallTimings.latenessMaxMs + 1)
     clock.manual.advance(stallTimings.beatMs)
@@ -80,7 +83,7 @@ describe('after a stall', () => {
     expect(watch.mayDeliver()).toBe(false)
   })
 
-  it('restarts the wait after a second stall', async () => {
+  it('after a second stall, waits for a sweep that began after it', async () => {
     const { clock, watch, stalls } = open()
     clock.freeze(2_000)
     expect(watch.mayDeliver()).toBe(false)
@@ -95,7 +98,7 @@ describe('after a stall', () => {
     expect(stalls).toHaveLength(2)
   })
 
-  it('ignores short pauses and late timers', async () => {
+  it('ignores pauses shorter than the limit and timers that are late', async () => {
     const { clock, stalls, watch, transport, outbound } = open()
     for (let index = 0; index < 20; index++) {
       clock.freeze(stallTimings.latenessMaxMs - 10)
@@ -108,7 +111,7 @@ describe('after a stall', () => {
     expect(transport.frames).toHaveLength(20)
   })
 
-  it('[SLOW1] limits held events by bytes, not by time', async () => {
+  it('[SLOW1] limits the bytes of held events, not the time', async () => {
     const { clock, budget, watch, outbound, failures } = open()
     clock.freeze(2_000)
     outbound.send(frame)

@@ -1,24 +1,24 @@
 /**
- * Detects that this process was paused for more than a second, frozen or busy. Members may have
- * been removed and sessions revoked in that time. So from the first moment after a stall no event
- * is sent to any client, until a sweep that began after the stall has been applied (rules ACL1,
- * ACL2; contract, "server frozen").
+ * Detects that this process was paused for more than a second, because it was frozen or busy. In
+ * that time, members may have been removed and sessions revoked by other servers. So from the first
+ * moment after a stall no event is sent to any client, until a sweep that began after the stall has
+ * been applied (rules ACL1, ACL2; contract, "server frozen").
  *
- * A timer alone is too late: after a stall, data that waited in the sockets is handled before any
- * timer runs. So the first send in each turn of the event loop checks the clock.
+ * A timer alone would detect a stall too late: after a stall, data that waited in the sockets is
+ * handled before any timer runs. So the first send in each turn of the event loop checks the clock.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 
 export const stallTimings = {
   beatMs: 250,
-  /** Delay of a timer beyond which it counts as a stall. */
+  /** Maximum delay of a timer. A longer delay counts as a stall. */
   latenessMaxMs: 1_000,
 } as const
 
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'delivering' }
-  /** Events are held until a sweep that began at or after `sinceMs` has been applied. */
+  /** Events are held until a sweep that began at `sinceMs` or later has been applied. */
   | { readonly kind: 'holding'; readonly sinceMs: number }
 
 export class EventLoopStallDetector {
@@ -34,7 +34,10 @@ export class EventLoopStallDetector {
     this.#clock = clock
   }
 
-  /** `onStall` is called with the length of each stall, so that the server sweeps at once. */
+  /**
+   * Starts to detect stalls. Calls `onStall` with the length of each stall, so that the server
+   * sweeps at once.
+   */
   start(onStall: (forMs: number) => void): void {
     this.#onStall = onStall
     this.#state = { kind: 'delivering' }
@@ -48,12 +51,13 @@ export class EventLoopStallDetector {
   }
 
   /**
-   * Returns whether events may be sent. Cheap: checks the clock once per turn of the event loop.
+   * Returns whether events may be sent now. Checks the clock only once per turn of the event loop.
    */
   mayDeliver(): boolean {
     if (!this.#isLookedAt) {
       this.#isLookedAt = true
-      // Reset the flag before the event loop waits for input again.
+      // Resets the flag at the end of this turn of the event loop, so that the next turn checks
+      // again.
       setImmediate(() => {
         this.#isLookedAt = false
       })
@@ -62,7 +66,7 @@ export class EventLoopStallDetector {
     return this.#state.kind !== 'holding'
   }
 
-  /** Records that a sweep which began at this time has been applied. */
+  /** Records that a sweep that began at this time has been applied. */
   swept(beganAtMs: number): void {
     if (this.#state.kind !== 'holding' || beganAtMs < this.#state.sinceMs) return
     this.#state = { kind: 'delivering' }

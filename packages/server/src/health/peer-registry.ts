@@ -1,8 +1,9 @@
 /**
- * Registry of all servers with their database health. It lives in Redis, so that it can be read
- * while the database is unreachable. Each server writes its entry and reads the other entries in
- * one step. The script returns only ages, measured by the clock of Redis, so no two clocks are
- * compared. When Redis loses the registry, the servers do not see each other for a second.
+ * Registry of all servers, with the information whether each one reaches the database. It is stored
+ * in Redis, so that it can be read while the database is unreachable. Each server writes its own
+ * entry and reads the others in one step. The script returns only ages, measured by the clock of
+ * Redis, so clocks of different machines are never compared. If Redis loses the registry, the
+ * servers do not see each other for a second.
  */
 import type { Redis, RedisScript } from '../redis/redis.ts'
 
@@ -16,13 +17,13 @@ export const peerRegistryLimits = {
 const peerRegistryName = 'servers'
 
 /**
- * Writes the entry of one server and returns all entries.
+ * Writes the entry of one server and returns the entries of all servers.
  *
  * - KEYS: 1 the registry (hash: boot → `<ms of this Redis> <1 healthy, 0 not>`)
  * - ARGV: 1 boot · 2 `1` or `0`, empty to leave · 3 life of an entry, ms · 4 maximum number of
  *   entries
- * - Returns `[boot, ageMs, healthy, boot, ageMs, healthy, …]`. An entry from the future was written
- *   by a Redis whose clock was ahead; it is removed.
+ * - Returns `[boot, ageMs, healthy, boot, ageMs, healthy, …]`. An entry with a future time is
+ *   removed: it was written by a Redis whose clock was ahead.
  * - Cost: O(servers).
  */
 const report: RedisScript = {
@@ -50,7 +51,7 @@ return reply`,
 export interface OtherServer {
   readonly boot: string
   readonly hasDatabase: boolean
-  /** Time since the server reported this. */
+  /** Time since the server wrote this report. */
   readonly ageMs: number
 }
 

@@ -1,6 +1,6 @@
 /**
- * Builds one server with plain calls, each part after the parts that it depends on, and stops the
- * parts in reverse. Reading `start` from top to bottom shows what a server consists of.
+ * Starts one server: creates each part after the parts that it depends on. Stops the parts in
+ * reverse order. Reading `start` from top to bottom shows what a server consists of.
  */
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../config/config.ts'
@@ -24,16 +24,21 @@ export interface Node {
   /** Base URL of the server. */
   readonly url: string
   /**
-   * Stops the server: reports not ready, asks clients to move to another server, acknowledges sends
-   * in progress, and closes all parts.
+   * Stops the server: reports that it is not ready, asks clients to move to another server,
+   * acknowledges messages that are being stored, and stops all parts.
    */
   stop(): Promise<void>
 }
 
-/** Deadline of a stop. At most 9 s of it pass before the last responses are sent: see DRAIN_MS. */
+/**
+ * Maximum time of a stop. At most 9 s of it pass before the last responses are sent (see DRAIN_MS).
+ */
 const stopDeadlineMs = 14_000
 
-/** Starts a server. Throws `StartError` when it cannot; everything already started is stopped. */
+/**
+ * Starts a server. If a part cannot start, stops the parts that have started, and throws
+ * `StartError`.
+ */
 export async function startNode(config: Config, logger: Logger): Promise<Node> {
   const clock = systemClock
   const lifecycle = new Lifecycle(clock, (part, problem) =>

@@ -1,4 +1,7 @@
-/** Starts passwords, limits, revocations, and the authenticator with its cached sessions. */
+/**
+ * Starts password checks, rate limits, the list of revoked sessions, and the authenticator with its
+ * cache of sessions.
+ */
 import { findSessions, readRecentRevocations, touchSessions } from '../accounts/sessions.ts'
 import { Authenticator, cookieNameFor } from '../auth/authenticator.ts'
 import { Limits, wideSignInsFactor } from '../auth/limits.ts'
@@ -45,8 +48,8 @@ export async function startAuth(
 }
 
 /**
- * Starts the authenticator. It trusts a cached session only while the sweep, which reads
- * revocations, is recent (rule ACL2).
+ * Starts the authenticator. It trusts a session in its cache only while the last sweep is recent,
+ * because the sweep reads which sessions were revoked (rule ACL2).
  */
 export async function startAuthenticator(
   { config, logger, clock, lifecycle, metrics }: StartContext,

@@ -42,7 +42,9 @@ export async function startChecks(
   })
 }
 
-/** Sends the newest live values to connections that were behind and missed some (rule LIVE1). */
+/**
+ * Sends the newest live values to connections that read too slowly and missed some (rule LIVE1).
+ */
 function catchUpLiveValues({ connections, liveValues }: Parts): void {
   for (const connection of connections) {
     if (connection.staleLive.size === 0 || connection.isBehind) continue

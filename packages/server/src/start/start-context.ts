@@ -1,6 +1,6 @@
 /**
- * The context of every start function. Parts are added to `lifecycle` in the order in which they
- * start.
+ * Context that every start function gets. Each part is added to `lifecycle` when it has started, so
+ * that the parts stop in reverse order.
  */
 import type { Config } from '../config/config.ts'
 import type { Clock } from '../support/clock.ts'
@@ -14,6 +14,8 @@ export interface StartContext {
   readonly clock: Clock
   readonly lifecycle: Lifecycle
   readonly metrics: Metrics
-  /** Id of this run of the server. Two servers, and two runs of one server, have different ids. */
+  /**
+   * Id of this run of the server. It differs between servers, and between two runs of one server.
+   */
   readonly bootId: string
 }

@@ -1,6 +1,7 @@
 /**
- * Starts the parts that carry changes to clients: bus, feeds, caches, presence, live values, jobs,
- * and the gate for connections. `start-sweep.ts` then starts the sweep over them.
+ * Starts the parts that deliver changes to clients: bus between servers, feeds of conversations,
+ * caches, presence, live values, jobs, and the gate that admits connections. `start-sweep.ts` then
+ * starts the sweep, which uses them.
  */
 import { ChorusError, type Id, type LiveValue } from '@chorus/protocol'
 import type { Bus } from '../bus/bus.ts'
@@ -43,9 +44,9 @@ export interface Delivery extends PresenceParts {
   readonly trail: DeliveryTrace
   /** Key that signs the unsubscribe links of digests. */
   readonly mailKey: string
-  /** Number of `changes` events since the start. */
+  /** Returns the number of `changes` events sent since the start. */
   readonly batchesDelivered: () => number
-  /** Closes the connections of revoked sessions on this server. */
+  /** Closes the connections of these revoked sessions on this server. */
   readonly endSessions: (sessions: readonly Id[]) => void
 }
 

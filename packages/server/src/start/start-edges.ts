@@ -1,5 +1,6 @@
 /**
- * Starts the parts that the network reaches: HTTP, Socket.IO, the operators' port, and the canary.
+ * Starts the parts that open ports or test them: HTTP, Socket.IO, the operators' port, and the
+ * canary, which regularly sends a test message.
  */
 import type { IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -29,7 +30,7 @@ export interface EdgesInput {
   readonly isStopping: () => boolean
 }
 
-/** Listens on `PORT`. Returns the base URL. */
+/** Opens the port `PORT`. Returns the base URL of the server. */
 export async function startEdges(
   context: StartContext,
   store: Store,
@@ -120,7 +121,7 @@ async function startOperatorsPort(
 }
 
 /**
- * Returns the host under which a process of this machine reaches a server that listens on `host`.
+ * Returns the host name by which a program on this machine reaches a server that listens on `host`.
  */
 function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1'

@@ -1,6 +1,6 @@
 /**
- * Starts the health report, and in a cluster the detector that moves clients away when only this
- * server has lost the database.
+ * Starts the health report. In a cluster, also starts the detector that asks clients to move when
+ * only this server has lost the database.
  */
 import { OldestTransaction } from '../database/oldest-transaction.ts'
 import type { Sweeper } from '../delivery/sweeper.ts'

@@ -1,8 +1,9 @@
 /**
- * Wires log consumers, queue and workers: a consumer reads a page of the log, stores the due work
- * in the database and adds a hint to the queue; a worker takes the hint and does the work. The
- * dispatcher adds hints again for work that no worker has taken. Every server runs all parts;
- * leases and claims in the database decide which server does what.
+ * Connects the consumers of the log, the job queue and the workers. A consumer reads a page of the
+ * log, stores the due work (mails, webhooks) in the database, and adds jobs to the queue. A worker
+ * takes a job and does the work. The dispatcher adds jobs again for work that no worker has taken.
+ * Every server runs all these parts; leases and claims in the database decide which server does
+ * what.
  */
 import type { Id, PresenceStatus } from '@chorus/protocol'
 import type { Config } from '../config/config.ts'
@@ -43,18 +44,18 @@ export interface JobsOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
-  /** Shorter retry delay for tests. */
+  /** Delay before the first retry. Tests set a short one. */
   readonly firstDelayMs?: number
   /** Returns a user's presence over all servers. */
   readonly statusOf: (user: Id) => Promise<PresenceStatus>
 }
 
 export interface Jobs {
-  /** Mail interface for commands. Undefined: this server sends no mail. */
+  /** Interface for commands that send mail. Undefined when mail is not configured. */
   readonly mail: Mailer | undefined
   /** Key that signs the unsubscribe links of digests. */
   readonly mailKey: string
-  /** Returns why jobs run in degraded mode. Undefined: they are healthy. */
+  /** Returns why jobs work in degraded mode, or undefined when they are healthy. */
   problem(): string | undefined
   stop(): Promise<void>
 }

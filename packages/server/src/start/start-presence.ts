@@ -1,4 +1,7 @@
-/** Builds presence: the users connected here, and over Redis those of the other servers. */
+/**
+ * Starts presence: of the users connected to this server and, over Redis, of the users at the other
+ * servers.
+ */
 import type { Presence } from '@chorus/protocol'
 import { LastSeenWriter, readLastSeen } from '../accounts/last-seen.ts'
 import type { Bus } from '../bus/bus.ts'
@@ -13,7 +16,7 @@ import type { Store } from './start-store.ts'
 
 export interface PresenceParts {
   readonly presences: PresenceTracker<Connection>
-  /** Undefined on a single server. */
+  /** Shared presence store. Undefined on a single server. */
   readonly presenceStore: RedisPresenceStore | undefined
   readonly lastSeen: LastSeenWriter
 }

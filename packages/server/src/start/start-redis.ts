@@ -1,4 +1,7 @@
-/** Opens Redis, if it is configured: hints, caches, leases and jobs shared by several servers. */
+/**
+ * Opens Redis, if it is configured. Redis carries what several servers share: hints, caches, leases
+ * and jobs.
+ */
 import { namespaceOf, readInstallation } from '../database/installation.ts'
 import { readSetting } from '../database/settings.ts'
 import { openRedis } from '../redis/open-redis.ts'
@@ -10,12 +13,14 @@ import type { Store } from './start-store.ts'
 
 export interface RedisParts {
   readonly redis: Redis
-  /** Reports a Redis that evicts keys of job queues. */
+  /** Detector that reports a Redis that evicts keys. */
   readonly eviction: RedisEviction
   readonly sharedCache: SharedCache
 }
 
-/** Returns undefined when `REDIS_URL` is not set: the server runs alone. */
+/**
+ * Connects to Redis. Returns undefined when `REDIS_URL` is not set: then this is the only server.
+ */
 export async function startRedis(
   { config, logger, clock, lifecycle }: StartContext,
   { database }: Store,

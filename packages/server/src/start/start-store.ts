@@ -1,4 +1,4 @@
-/** Starts the database, the change log, and the periodic maintenance of the tables. */
+/** Starts the database, the change log, and the regular maintenance of the tables. */
 import { keepNamesFolded } from '../accounts/fold-names.ts'
 import { pruneSessions } from '../accounts/prune-sessions.ts'
 import type { Database } from '../database/database.ts'

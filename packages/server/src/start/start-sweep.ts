@@ -1,5 +1,6 @@
 /**
- * Starts the sweep, which repairs every lost hint, and the transition to another database epoch.
+ * Starts the sweep, which finds changes whose hints were lost, and the part that handles a new
+ * database epoch.
  */
 import { createSweepListener } from '../connections/listeners.ts'
 import { Sweeper } from '../delivery/sweeper.ts'
@@ -38,8 +39,8 @@ export async function startSweep(
     },
     placeAt(await readPosition(database)),
   )
-  // Load after reading the sweep's start position, so that no revocation falls between the two
-  // (rule ACL2).
+  // Loads the revoked sessions after reading the start position of the sweep, so that every
+  // revocation is found by one of the two (rule ACL2).
   revocations.load()
   bus.onGap(() => void sweeper.sweepNow())
   void bus.subscribe('all')
@@ -60,7 +61,7 @@ export async function startSweep(
   })
   await lifecycle.start({ name: 'epoch transition', stop: async () => transition.stop() })
   database.onEpochChange(() => transition.begin())
-  // The epoch may have changed during the start, before the listener above.
+  // The epoch may have changed during the start, before the listener above was registered.
   if (epoch.value !== epochAtStart) transition.begin()
   sweeper.start()
   await lifecycle.start({ name: 'sweeper', stop: () => sweeper.stop() })
