@@ -1,7 +1,8 @@
 /**
- * The server process: configuration, start, signals, exit codes. An error during the start is one
- * clear line on stderr and exit status 1; later errors are in the log. SIGTERM and SIGINT stop the
- * parts in order, within 15 s even if a part hangs.
+ * Process of the server: reads the configuration, starts the server, handles signals and sets the
+ * exit code. An error during the start is printed as one line on stderr, with exit status 1. Later
+ * errors are written to the log. SIGTERM and SIGINT stop the parts of the server in order, within
+ * 15 s even if a part hangs.
  */
 import { readConfig } from './config/config.ts'
 import { startNode } from './start/node.ts'
@@ -31,8 +32,8 @@ function stopOnSignals(node: Node, logger: Logger): void {
   let isStopping = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // Ignore repeated signals: Ctrl-C reaches the whole process group, and npm start forwards the
-      // signal as well.
+      // Repeated signals are ignored. Ctrl-C reaches every process of the group, and npm start also
+      // forwards the signal, so it arrives twice.
       if (isStopping) return
       isStopping = true
       logger.info({ signal }, 'stopping')

@@ -1,6 +1,6 @@
 /**
- * Implements `npm run restore`; see log/restore-history.ts. Reads the same environment as the
- * server.
+ * Runs `npm run restore`, which starts a new database history after a backup was restored (see
+ * log/restore-history.ts). Reads the same environment variables as the server.
  */
 import { readConfig } from './config/config.ts'
 import { openDatabase } from './database/open-database.ts'

@@ -1,7 +1,7 @@
 /**
- * Implements `npm run webhooks`, with which operators manage webhook endpoints. Works on the
- * database that the environment names; servers see the change with the next page of the log. Reads
- * the same environment as the server.
+ * Runs `npm run webhooks`, with which operators manage webhook endpoints. Works on the database
+ * named by the environment variables, which are the same as for the server. Servers notice a change
+ * with the next page of the log that they read.
  */
 import { randomBytes } from 'node:crypto'
 import { type WebhookType, webhookTypes } from '@chorus/protocol'
@@ -45,10 +45,10 @@ const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const deadLettersShown = 100
 const urlMaxChars = 2_048
 
-/** An error that stops the command with one line. */
+/** Error in the arguments, which ends the command with one line. */
 class UsageError extends StartError {}
 
-/** Plain arguments in order, and options by name. */
+/** Arguments of the command: plain arguments in order, and options by name. */
 interface Arguments {
   readonly plain: readonly string[]
   readonly options: ReadonlyMap<string, string>
@@ -68,7 +68,7 @@ function readArguments(args: readonly string[]): Arguments {
 
 type Action = (database: Database) => Promise<string>
 
-/** Options of each action that has any. */
+/** Allowed options of each action, for actions that have options. */
 const knownOptions: Readonly<Record<string, readonly string[]>> = {
   add: ['types'],
   rotate: ['end'],
@@ -77,8 +77,8 @@ const knownOptions: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * Parses the arguments into an action. Runs before the database is opened, so wrong arguments
- * change nothing.
+ * Converts the arguments into an action. Runs before the database is opened, so that wrong
+ * arguments change nothing.
  */
 function readAction(args: readonly string[]): Action {
   const { plain, options } = readArguments(args)

@@ -119,8 +119,8 @@ return reply`,
  *   - `status` is empty when the user is written under no lease that is alive.
  *   - `endedForMs` is the time since the last server that named the user was alive, or -1 when
  *     unknown.
- *   - `wholeForMs` is the time since which the data is complete, or -1 when no server has written
- *     to this partition yet. Then an empty status does not mean offline.
+ *   - `wholeForMs` is how long the data has been complete, or -1 when no server has written to this
+ *     partition yet. Then an empty status does not mean offline.
  * - Cost: O(users × servers of that user + leases). Callers send at most 200 users.
  */
 export const readPresence: RedisScript = {

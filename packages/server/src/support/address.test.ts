@@ -4,13 +4,13 @@ import { findClientAddress, limitKeyOf, parseTrustedProxies } from './address.ts
 const nobody = parseTrustedProxies([])!
 const balancer = parseTrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])!
 
-describe('findClientAddress', () => {
-  it('ignores the header by default (N94)', () => {
+describe('the client address of a request', () => {
+  it('ignores X-Forwarded-For when no proxy is trusted (N94)', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
     expect(findClientAddress('::ffff:127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
   })
 
-  it('accepts addresses written by trusted proxies, from the right', () => {
+  it('reads addresses that trusted proxies wrote, from right to left', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('127.0.0.1', '6.6.6.6, 1.2.3.4, 10.9.8.7', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('fd00::1', '2001:db8::1', balancer)).toBe('2001:db8:0:0:0:0:0:1')
@@ -47,11 +47,11 @@ describe('findClientAddress', () => {
     ['1.1.1.1, 010.0.0.1', '127.0.0.1'],
     ['1.1.1.1, 1.2.3.4.5:80', '127.0.0.1'],
     [',,,', '127.0.0.1'],
-  ])('counts the hidden client in %j as the proxy', (header, client) => {
+  ])('counts a request with hidden client address, %j, under its proxy', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
   })
 
-  it('stops at an element that is not an address', () => {
+  it('stops reading X-Forwarded-For at an entry that is not an address', () => {
     expect(findClientAddress('127.0.0.1', 'unknown', balancer)).toBe('127.0.0.1')
     expect(findClientAddress('127.0.0.1', undefined, balancer)).toBe('127.0.0.1')
     expect(findClientAddress('127.0.0.1', '1.2.3.4, evil\u0000', balancer)).toBe('127.0.0.1')
@@ -59,13 +59,13 @@ describe('findClientAddress', () => {
   })
 })
 
-describe('parseTrustedProxies', () => {
-  it.each(['localhost', '10.0.0.0/33', '10.0.0.0/x', '::/129', '10.0.0.0/8/8', ''])('refuses %j', (entry) => {
+describe('parseTrustedProxies with invalid entries', () => {
+  it.each(['localhost', '10.0.0.0/33', '10.0.0.0/x', '::/129', '10.0.0.0/8/8', ''])('refuses the proxy %j', (entry) => {
     expect(parseTrustedProxies([entry])).toBeUndefined()
   })
 })
 
-describe('trusted proxies', () => {
+describe('entries for trusted proxies', () => {
   it.each([
     ['::ffff:10.0.0.1', '10.0.0.1'],
     ['::ffff:10.0.0.0/104', '10.3.4.5'],
@@ -73,18 +73,18 @@ describe('trusted proxies', () => {
     ['FD00:0::/8', 'fd12::7'],
     ['fe80::1', 'fe80::1%eth0'],
     ['fe80::1%eth0', 'fe80:0::1%eth1'],
-  ])('with entry %s, trusts the proxy %s', (entry, proxy) => {
+  ])('the trusted entry %s includes the proxy %s', (entry, proxy) => {
     const trusted = parseTrustedProxies([entry])
     expect(trusted).toBeDefined()
     expect(findClientAddress(proxy, '1.2.3.4', trusted!)).toBe('1.2.3.4')
   })
 
-  it('refuses a mapped network wider than IPv4', () => {
+  it('refuses a network of mapped IPv4 addresses that is wider than IPv4', () => {
     expect(parseTrustedProxies(['::ffff:10.0.0.0/95'])).toBeUndefined()
   })
 })
 
-describe('limitKeyOf', () => {
+describe('the address key of rate limits', () => {
   it('counts an IPv6 /64 network as one address', () => {
     expect(limitKeyOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('2001:DB8:1:2::1')).toBe('2001:db8:1:2::/64')

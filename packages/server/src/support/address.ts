@@ -1,11 +1,15 @@
 /**
- * Finds the client address of a request. `X-Forwarded-For` is read from the right and believed only
- * as far as trusted proxies wrote it: any client can write the rest (N94). For limits, an IPv6
- * address counts as its /64 network, because one subscriber line has that many addresses.
+ * Finds the client address of a request. The header `X-Forwarded-For` is read from right to left,
+ * and only as far as trusted proxies wrote it, because any client can write the rest (N94). In rate
+ * limits, all IPv6 addresses of a /64 network count as one, because one internet connection usually
+ * has a whole /64 network.
  */
 import { BlockList, isIP } from 'node:net'
 
-/** Parses trusted proxies. Undefined: an entry is neither an address nor a network. */
+/**
+ * Parses the configured list of trusted proxies. Returns undefined if an entry is neither an
+ * address nor a network.
+ */
 export function parseTrustedProxies(entries: readonly string[]): BlockList | undefined {
   const list = new BlockList()
   for (const entry of entries) {
@@ -17,7 +21,7 @@ export function parseTrustedProxies(entries: readonly string[]): BlockList | und
       list.addAddress(address, family)
       continue
     }
-    // A network of mapped addresses (`::ffff:10.0.0.0/104`) is an IPv4 network.
+    // A network of IPv4 addresses mapped into IPv6 (`::ffff:10.0.0.0/104`) is an IPv4 network.
     const mappedBits = isIP(written) === 6 && family === 'ipv4' ? 96 : 0
     const bits = /^\d{1,3}$/.test(prefix) ? Number(prefix) - mappedBits : Number.NaN
     if (!(bits >= 0 && bits <= (family === 'ipv4' ? 32 : 128))) return undefined
@@ -27,9 +31,9 @@ export function parseTrustedProxies(entries: readonly string[]): BlockList | und
 }
 
 /**
- * Returns one spelling for each address, or undefined for an invalid address. IPv4 is dotted, also
- * where it is mapped into IPv6; IPv6 has eight groups in lower case. A zone (`%eth0`) is not part
- * of the address.
+ * Returns the one spelling under which an address is compared, or undefined for an invalid address.
+ * IPv4 is written with dots, also where it is mapped into IPv6. IPv6 is written as eight groups in
+ * lower case. A zone (`%eth0`) is not part of the address.
  */
 function canonical(text: string): string | undefined {
   const bare = text.replace(/%.*$/s, '')
@@ -42,7 +46,10 @@ function canonical(text: string): string | undefined {
   return groups.map((group) => group.toString(16)).join(':')
 }
 
-/** Returns the eight numbers of a valid IPv6 address, whose last two may be written as IPv4. */
+/**
+ * Returns the eight numbers of a valid IPv6 address. Its last two may be written as an IPv4
+ * address.
+ */
 function groupsOf(address: string): readonly number[] {
   const [head = '', tail] = address.split('::')
   const left = numbersOf(head)
@@ -61,9 +68,9 @@ function numbersOf(part: string): number[] {
 }
 
 /**
- * Returns the address in one element of `X-Forwarded-For`. Proxies write it with a port
- * (`203.0.113.7:51234`), in brackets (`[2001:db8::1]:443`) or in quotes. Undefined for `unknown`,
- * for names that hide an address (`_p7`) and for anything else.
+ * Returns the address in one entry of `X-Forwarded-For`. Some proxies write it with a port
+ * (`203.0.113.7:51234`), in brackets (`[2001:db8::1]:443`) or in quotes. Returns undefined for
+ * `unknown`, for names that hide an address (`_p7`) and for anything else.
  */
 function parseHop(text: string): string | undefined {
   const bare = text.trim().replace(/^"(.*)"$/s, '$1')
@@ -74,7 +81,9 @@ function parseHop(text: string): string | undefined {
 
 const forwardedHopsMax = 20
 
-/** Returns the client's address, given the address of the socket and the raw header. */
+/**
+ * Returns the client's address, from the address of the socket and the header `X-Forwarded-For`.
+ */
 export function findClientAddress(
   socketAddress: string | undefined,
   forwardedFor: string | readonly string[] | undefined,
@@ -82,11 +91,12 @@ export function findClientAddress(
 ): string {
   let address = canonical(socketAddress ?? '') ?? ''
   const header = typeof forwardedFor === 'string' ? forwardedFor : (forwardedFor ?? []).join(',')
-  // Empty list elements are ignored (RFC 9110, 5.6.1).
+  // Empty entries of the list are ignored (RFC 9110, 5.6.1).
   const hops = header.split(',').filter((hop) => hop.trim() !== '')
   for (let count = 0; count < forwardedHopsMax && isTrusted(address, trusted); count++) {
     const hop = parseHop(hops.pop() ?? '')
-    // The proxy does not know this client's address, so the request counts as the proxy's own.
+    // The proxy did not reveal this client's address, so the request counts under the proxy's
+    // address.
     if (hop === undefined) break
     address = hop
   }
@@ -99,8 +109,8 @@ function isTrusted(address: string, trusted: BlockList): boolean {
 }
 
 /**
- * Returns the key under which limits count an address: IPv6 by its /64 network, whatever the
- * spelling.
+ * Returns the key under which rate limits count an address. IPv6 addresses count by their /64
+ * network, in whatever spelling.
  */
 export function limitKeyOf(address: string): string {
   const known = canonical(address)

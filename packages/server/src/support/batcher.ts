@@ -1,13 +1,13 @@
 /**
- * Combines requests of one event loop turn into one read, so that a burst costs a few statements
- * (rule LIM2).
+ * Combines requests for database reads that are made in one turn of the event loop into one read.
+ * So a burst of requests costs only a few statements (rule LIM2).
  */
 export interface BatcherOptions<Ask, Answer> {
-  /** Performs one read. Must return one response per request, in order. */
+  /** Reads for several requests at once. Must return one result per request, in the same order. */
   readonly run: (asks: readonly Ask[]) => Promise<readonly Answer[]>
   /** Maximum number of requests in one read. */
   readonly batchMax: number
-  /** Maximum number of waiting requests. Further requests reject with `refusal`. */
+  /** Maximum number of waiting requests. Further requests are rejected with `refusal`. */
   readonly waitingMax: number
   readonly refusal: () => Error
 }
@@ -37,7 +37,7 @@ export class Batcher<Ask, Answer> {
     })
   }
 
-  /** Runs one read at a time. Requests that arrive during a read make the next one larger. */
+  /** Runs one read at a time. Requests that arrive during a read are combined into the next one. */
   async #run(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#options.batchMax)

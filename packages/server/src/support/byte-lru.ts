@@ -1,6 +1,6 @@
 /**
- * LRU cache with a byte limit: evicts the values unused for longest. Does not store a value larger
- * than the limit.
+ * LRU cache with a limit in bytes. When it is full, it evicts the values that were unused for the
+ * longest time. It does not store a value larger than the limit.
  */
 export class ByteLru<Value> {
   readonly #bytesMax: number

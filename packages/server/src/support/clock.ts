@@ -1,22 +1,22 @@
 /**
- * Clock for all waiting and measuring. It is monotonic, so a jump of the wall clock changes
- * nothing, and it is passed in, so that tests can advance it by hand. Times shown to users come
- * from the database, never from here.
+ * Clock for all waiting and measuring. It is monotonic, so a change of the machine's time does not
+ * matter. It is passed to each part, so that tests can advance it by hand. Times shown to users
+ * never come from this clock, but from the database.
  */
 
-/** A pending timer. */
+/** Timer that has not run yet. */
 export interface Timer {
   cancel(): void
 }
 
 export interface Clock {
-  /** Returns the milliseconds since an arbitrary moment; never decreases. */
+  /** Returns the milliseconds since an arbitrary moment. The number never decreases. */
   nowMs(): number
-  /** Calls `callback` once after `delayMs`. Does not keep the process alive. */
+  /** Calls `callback` once after `delayMs`. A waiting timer does not keep the process running. */
   setTimer(callback: () => void, delayMs: number): Timer
 }
 
-/** Real time. */
+/** Clock with real time. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   setTimer: (callback, delayMs) => {

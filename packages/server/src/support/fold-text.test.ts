@@ -1,9 +1,11 @@
-/** Tests which handles and names are equal, whatever the locale of the database or the process. */
+/**
+ * Tests which handles and names count as equal, whatever the locale of the database or the process.
+ */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { foldHandle, foldName } from './fold-text.ts'
 
-describe('text folding', () => {
+describe('folding of text for comparison', () => {
   it('[NAME1] folds only A to Z in handles', () => {
     expect(foldHandle('Ilya.B-_9Z')).toBe('ilya.b-_9z')
     for (const other of ['İlya', 'ılya', 'élodie', 'ſam', '\u212aelvin', 'Ⅷ']) expect(foldHandle(other)).toBe(other)
@@ -18,15 +20,15 @@ describe('text folding', () => {
     ['ILYA', 'ılya'],
     ['가', '\u1100\u1161'],
     ['Å', '\u212b'],
-  ])('[NAME1] folds %j and %j alike', (one, other) => {
+  ])('[NAME1] %j and %j are the same name', (one, other) => {
     expect(foldName(one)).toBe(foldName(other))
   })
 
-  it('[NAME1] distinguishes accents', () => {
+  it('[NAME1] names that differ in accents are different', () => {
     expect(foldName('Élodie')).not.toBe(foldName('Elodie'))
   })
 
-  it('[NAME1] leaves a folded name unchanged', () => {
+  it('[NAME1] folding a folded name changes nothing', () => {
     for (let code = 0; code <= 0x1ffff; code++) {
       const folded = foldName(`a${String.fromCodePoint(code)}b`)
       if (foldName(folded) !== folded) expect.unreachable(`U+${code.toString(16)}`)

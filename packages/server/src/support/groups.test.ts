@@ -5,7 +5,7 @@ import { Groups } from './groups.ts'
 describe('groups of items by key', () => {
   const [one, two, three] = [{ n: 1 }, { n: 2 }, { n: 3 }]
 
-  it('hold one item, several, one again, then none', () => {
+  it('a group grows from one item to several and shrinks to none', () => {
     const groups = new Groups<string, object>()
     expect([...groups.of('a')]).toEqual([])
     groups.add('a', one)
@@ -26,14 +26,14 @@ describe('groups of items by key', () => {
     expect(groups.delete('a', three)).toBe(false)
   })
 
-  it('report a missing item in a group of one', () => {
+  it('deleting a missing item from a group of one returns false', () => {
     const groups = new Groups<string, object>()
     groups.add('a', one)
     expect(groups.delete('a', two)).toBe(false)
     expect(groups.of('a').size).toBe(1)
   })
 
-  it('skip items deleted during iteration', () => {
+  it('iteration skips items that were deleted during it', () => {
     const groups = new Groups<string, object>()
     for (const each of [one, two, three]) groups.add('a', each)
     const seen: object[] = []

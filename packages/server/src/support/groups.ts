@@ -1,6 +1,6 @@
 /**
- * Sets of items by key, for keys that mostly have one item: a user mostly has one connection. A
- * single item is stored directly; a set is created only for the second item.
+ * Sets of items by key, where most keys have a single item: most users have a single connection. A
+ * single item is stored directly. A set is created only when a key gets its second item.
  */
 export class Groups<Key, Item extends object> {
   readonly #groups = new Map<Key, Item | Set<Item>>()
@@ -12,7 +12,7 @@ export class Groups<Key, Item extends object> {
     else if (found !== item) this.#groups.set(key, new Set([found, item]))
   }
 
-  /** Removes the item. Returns false if it was not there. */
+  /** Removes the item from the key's set. Returns false if it was not in the set. */
   delete(key: Key, item: Item): boolean {
     const found = this.#groups.get(key)
     if (!(found instanceof Set)) return found === item && this.#groups.delete(key)
@@ -25,7 +25,7 @@ export class Groups<Key, Item extends object> {
     return this.#groups.has(key)
   }
 
-  /** Returns the items of a key. Items deleted during iteration are skipped. */
+  /** Returns the items of a key. Iteration skips items that are deleted during it. */
   of(key: Key): ReadonlySet<Item> {
     const found = this.#groups.get(key)
     if (found === undefined) return nothing

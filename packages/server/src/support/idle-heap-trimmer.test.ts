@@ -1,4 +1,4 @@
-/** Tests when V8 is set to prefer memory and when to prefer speed. */
+/** Tests when V8 is set to prefer low memory, and when to prefer speed. */
 import { describe, expect, it } from 'vitest'
 import { type Preference, IdleHeapTrimmer, heapTrimmerLimits, setV8Flags } from './idle-heap-trimmer.ts'
 
@@ -8,7 +8,7 @@ function open() {
   const collection = new IdleHeapTrimmer({ workDone: () => workDone, prefer: (preference) => told.push(preference) })
   return {
     told,
-    /** Lets seconds pass with this much work in each. */
+    /** Lets seconds pass, with this amount of work in each second. */
     pass(seconds: number, workEach: number): void {
       for (let second = 0; second < seconds; second++) {
         workDone += workEach
@@ -18,8 +18,8 @@ function open() {
   }
 }
 
-describe('an idle server', () => {
-  it('switches to memory once, after some idle seconds', () => {
+describe('memory settings of V8 on an idle server', () => {
+  it('prefers low memory after some idle seconds, and sets it only once', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds - 1, 0)
     expect(told).toEqual([])
@@ -27,7 +27,7 @@ describe('an idle server', () => {
     expect(told).toEqual(['memory'])
   })
 
-  it('switches to speed in the first busy second and restarts the idle count', () => {
+  it('prefers speed from the first busy second and counts idle seconds again', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds, 0)
     pass(1, heapTrimmerLimits.workMax + 1)
@@ -40,7 +40,7 @@ describe('an idle server', () => {
     expect(told).toEqual(['memory', 'speed', 'memory'])
   })
 
-  it('sets no preference while it is busy', () => {
+  it('sets no preference while the server is always busy', () => {
     const { told, pass } = open()
     pass(100, heapTrimmerLimits.workMax + 1)
     expect(told).toEqual([])

@@ -1,9 +1,9 @@
 /**
- * Returns memory to the system while the server is idle. Under load the young generation grows to
- * two halves of 64 MB, and V8 keeps them: heartbeats alone never trigger a full collection that
- * reduces memory. So an idle server sets V8 to prefer memory over speed. V8's memory reducer then
- * collects two or three times in small steps alongside the work, shrinks the young generation, and
- * rests until the heap has grown again. A busy server prefers speed.
+ * Returns memory to the operating system while the server is idle. Under load, V8's memory for
+ * young objects grows to two halves of 64 MB, and V8 keeps them: the heartbeats of an idle server
+ * never trigger a full collection that reduces memory. So an idle server sets V8 to prefer low
+ * memory over speed. V8's memory reducer then collects two or three times in small steps, shrinks
+ * this memory, and rests until the heap has grown again. A busy server sets V8 to prefer speed.
  */
 import { setFlagsFromString } from 'node:v8'
 
@@ -20,7 +20,7 @@ export const heapTrimmerLimits = {
 export type Preference = 'memory' | 'speed'
 
 export interface IdleHeapTrimmerOptions {
-  /** Returns the amount of work done since the start. */
+  /** Returns the total amount of work done since the start. */
   readonly workDone: () => number
   readonly prefer: (preference: Preference) => void
 }
@@ -35,7 +35,10 @@ export class IdleHeapTrimmer {
     this.#options = options
   }
 
-  /** Counts the last second as idle or busy. Must be called once a second. */
+  /**
+   * Counts the last second as idle or busy, and changes the preference if needed. Must be called
+   * once a second.
+   */
   look(): void {
     const workDone = this.#options.workDone()
     const isQuiet = workDone - this.#workSeen <= heapTrimmerLimits.workMax
@@ -52,15 +55,15 @@ export class IdleHeapTrimmer {
 }
 
 const flags: Readonly<Record<Preference, readonly string[]>> = {
-  // A growth factor of 1 keeps the young generation as small as the reducer leaves it: heartbeats
-  // would make it grow again within minutes.
+  // A growth factor of 1 keeps the memory for young objects as small as the reducer has made it.
+  // Otherwise, heartbeats would make it grow again within minutes.
   memory: ['--optimize-for-size', '--semi-space-growth-factor=1'],
   speed: ['--no-optimize-for-size', '--semi-space-growth-factor=2'],
 }
 
 /**
- * Sets the flags for the whole process. V8 reads them whenever it plans a collection, so they take
- * effect at once.
+ * Sets these flags of V8 for the whole process. V8 reads them whenever it plans a collection, so
+ * they take effect at once.
  */
 export function setV8Flags(preference: Preference): void {
   for (const flag of flags[preference]) setFlagsFromString(flag)

@@ -36,16 +36,16 @@ it.each([
   '5e-324',
   '1.7976931348623157e308',
   '100000000000000000000',
-])('accepts %s', (number) => {
+])('accepts the number %s', (number) => {
   expect(parseJsonText(`[${number}]`)).toEqual([Number(number)])
 })
 
-it('ignores digits in strings and keys', () => {
+it('digits in strings and keys are not checked as numbers', () => {
   const text = '{"9007199254740993":"9007199254740993","\\"1e400":"1e400 \\\\"}'
   expect(parseJsonText(text)).toEqual(JSON.parse(text))
 })
 
-it('accepts every double as JSON.stringify writes it', () => {
+it('accepts every number that JSON.stringify writes', () => {
   fc.assert(
     fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (number) => {
       expect(parseJsonText(JSON.stringify(number))).toBe(number === 0 ? 0 : number)
@@ -53,7 +53,7 @@ it('accepts every double as JSON.stringify writes it', () => {
   )
 })
 
-it('[BAD1] refuses every integer that a double cannot represent', () => {
+it('[BAD1] refuses every integer that a JavaScript number cannot represent', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 2n ** 53n, max: 2n ** 69n }), (integer) => {
       const isHeld = BigInt(Number(integer)) === integer && String(Number(integer)) === String(integer)
@@ -63,7 +63,7 @@ it('[BAD1] refuses every integer that a double cannot represent', () => {
   )
 })
 
-it('[LIM1] refuses many small values before they are parsed', () => {
+it('[LIM1] refuses a text with very many values before parsing it', () => {
   for (const text of [
     `[${'[],'.repeat(40_000)}[]]`,
     `[${'1,'.repeat(60_000)}1]`,
@@ -74,7 +74,7 @@ it('[LIM1] refuses many small values before they are parsed', () => {
     expect(() => parseJsonText(text)).toThrow(/contains more than|nested deeper/)
 })
 
-it('refuses text that is not JSON', () => {
+it('refuses a text that is not JSON', () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       let isJson = true

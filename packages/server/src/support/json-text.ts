@@ -1,27 +1,32 @@
 /**
- * Strict JSON parser for every transport. Refuses duplicate keys in an object, keys that poison
- * prototypes, deep nesting, and numbers that would be stored as a different number. Text that two
- * readers could understand differently is refused (N70, N71, N73).
+ * Strict JSON parser for every transport. Refuses duplicate keys in an object, keys that could
+ * change JavaScript prototypes (such as `__proto__`), deep nesting, and numbers that would be
+ * stored as a different number. So two programs never read different values from an accepted text
+ * (N70, N71, N73).
  *
  * The text is scanned before it is parsed: `JSON.parse` needs up to 10 ms for 128 kB of small
- * values, while the scan stops at a limit on their number that no valid request comes near.
+ * values, while the scan stops at a maximum number of values, far above that of any valid request.
  */
 
 const jsonLimits = {
   /**
-   * Maximum nesting depth of a body: the depth allowed in a message's `data`, plus the body around
-   * it.
+   * Maximum nesting depth of a request body: the depth allowed in a message's `data`, plus that of
+   * the body around it.
    */
   depthMax: 32,
   /**
-   * Maximum number of commas and opening brackets. For comparison, `data` has at most 8 192 bytes.
+   * Maximum number of commas and opening brackets in a text. For comparison: a message's `data` has
+   * at most 8 192 bytes.
    */
   valuesMax: 10_000,
 } as const
 
 const poisonous = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Reason for the refusal, as text that completes "the body …" or "the packet …". */
+/**
+ * Reason why a text was refused. Its message completes a sentence that begins with "the body …" or
+ * "the packet …".
+ */
 export class JsonFault extends Error {}
 
 /** Parses JSON text. Throws {@link JsonFault}. */
@@ -50,7 +55,9 @@ const closingBrace = 0x7d
 
 const isDigit = (code: number): boolean => code >= digit0 && code <= digit9
 
-/** Checks depth, number of values and numbers in text that may not be JSON at all. */
+/**
+ * Checks the depth, the number of values, and the numbers of a text. The text may not even be JSON.
+ */
 function checkLimits(text: string): void {
   let depth = 0
   let values = 0
@@ -75,7 +82,9 @@ function checkLimits(text: string): void {
   }
 }
 
-/** Returns the index after the closing quote, or the end of the text. */
+/**
+ * Returns the index after the closing quote of a string, or the end of the text if there is none.
+ */
 function endOfString(text: string, start: number): number {
   for (let from = start + 1; ; ) {
     const end = text.indexOf('"', from)
@@ -97,17 +106,18 @@ function endOfNumber(text: string, start: number): number {
 }
 
 /**
- * Length up to which every number without an exponent is exact enough: a double distinguishes all
- * of them.
+ * Maximum length of numbers without an exponent that are accepted without a check. With so few
+ * digits, different numbers are always different doubles.
  */
 const plainMaxChars = 15
 
 /**
- * Returns whether the number keeps its value when stored as an IEEE 754 double.
+ * Returns whether a number keeps its value when it is stored as an IEEE 754 double.
  *
- * A fraction becomes the nearest double, as in every JSON library. A number too large to be exact
- * would silently become another integer, so it is refused in any form. So is a number that becomes
- * 0 or infinite. `text` may not be a number at all; then `JSON.parse` refuses it.
+ * A fraction is rounded to the nearest double, as in every JSON library. An integer too large to be
+ * exact would silently become another integer, so it is refused in any notation. A number that
+ * would become 0 or infinite is refused, too. If `text` is not a number at all, `JSON.parse`
+ * refuses it later.
  */
 function isKept(text: string): boolean {
   const isPlain = !/e/i.test(text)
@@ -120,7 +130,7 @@ function isKept(text: string): boolean {
 }
 
 /**
- * Returns one spelling for equal decimal numbers: the significant digits, and the power of ten of
+ * Returns the same text for equal decimal numbers: the significant digits, and the power of ten of
  * the last digit.
  */
 function decimalOf(text: string): string {
@@ -131,7 +141,7 @@ function decimalOf(text: string): string {
   return `${significant.replace(/^(-?)0+/, '$1')}e${Number(exponent) - fraction.length + digits.length - significant.length}`
 }
 
-/** Checks the keys of valid JSON text, tracking the keys of every open object. */
+/** Checks the keys of a valid JSON text. Keeps the keys of every object that is not yet closed. */
 function checkKeys(text: string): void {
   const open: (Set<string> | undefined)[] = []
   let expectsKey = false

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { LazyMap, LazySet } from './lazy-set.ts'
 
 describe('a lazily allocated set', () => {
-  it('counts, iterates, deletes and clears like a Set', () => {
+  it('a lazy set counts, iterates, deletes and clears like a Set', () => {
     const set = new LazySet<string>()
     expect([...set]).toEqual([])
     expect(set.delete('a')).toBe(false)
@@ -15,7 +15,7 @@ describe('a lazily allocated set', () => {
     expect([set.size, ...set]).toEqual([0])
   })
 
-  it('allows additions and deletions during iteration', () => {
+  it('a lazy set allows additions and deletions during iteration', () => {
     const set = new LazySet<number>()
     for (const item of [1, 2, 3]) set.add(item)
     const seen: number[] = []
@@ -30,7 +30,7 @@ describe('a lazily allocated set', () => {
 })
 
 describe('a lazily allocated map', () => {
-  it('finds, replaces, deletes and clears like a Map', () => {
+  it('a lazy map finds, replaces, deletes and clears like a Map', () => {
     const map = new LazyMap<string, number>()
     expect([map.size, map.has('a'), map.get('a'), map.delete('a'), ...map.keys(), ...map]).toEqual([
       0,

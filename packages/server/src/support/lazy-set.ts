@@ -1,7 +1,7 @@
 /**
- * A lazily allocated set and map, for collections that are almost always empty. Each connection has
- * several, and ten thousand empty built-in sets take two megabytes. These allocate the built-in
- * collection only while they hold an item, and offer the same methods.
+ * A set and a map for collections that are almost always empty. Each connection has several, and
+ * ten thousand empty built-in sets take two megabytes. These classes create the built-in collection
+ * only while they hold an item, and offer the same methods.
  */
 
 export class LazySet<Item> implements Iterable<Item> {

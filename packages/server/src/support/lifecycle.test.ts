@@ -17,7 +17,7 @@ function record(clock = systemClock) {
   return { events, lifecycle, part }
 }
 
-it('starts in order and stops in reverse despite failures', async () => {
+it('starts parts in order and stops them in reverse, even if one fails to stop', async () => {
   const { events, lifecycle, part } = record()
   await lifecycle.start(part('database'))
   await lifecycle.start(part('log', () => Promise.reject(new Error('broken'))))
@@ -34,7 +34,7 @@ it('starts in order and stops in reverse despite failures', async () => {
   ])
 })
 
-it('abandons a part that misses its deadline and stops the rest', async () => {
+it('gives up on a part that exceeds its stop deadline, and stops the rest', async () => {
   const clock = new ManualClock()
   const { events, lifecycle, part } = record(clock)
   await lifecycle.start(part('database'))

@@ -1,7 +1,7 @@
 /**
- * Starts parts in order and stops them in reverse. A failed start throws; the caller then stops the
- * parts that had started. A stop has a deadline: a part that overruns it is reported and abandoned,
- * so the process always ends.
+ * Starts the parts of a server in order and stops them in reverse. If a start fails, it throws, and
+ * the caller stops the parts that have started. A stop has a deadline: a part that exceeds it is
+ * reported and left running, so that the process always ends.
  */
 import type { Clock, Timer } from './clock.ts'
 
@@ -21,15 +21,15 @@ export class Lifecycle {
     this.#onProblem = onProblem
   }
 
-  /** Starts one more part. The earlier parts are already running. */
+  /** Starts the next part. Parts that were started before are already running. */
   async start(part: Part): Promise<void> {
     await part.start?.()
     this.#started.push(part)
   }
 
   /**
-   * Stops all parts in reverse within `deadlineMs` in total; never throws. Returns the names of
-   * abandoned parts.
+   * Stops all parts in reverse order, within `deadlineMs` in total. Never throws. Returns the names
+   * of parts that exceeded the deadline.
    */
   async stop(deadlineMs: number): Promise<readonly string[]> {
     const endMs = this.#clock.nowMs() + deadlineMs

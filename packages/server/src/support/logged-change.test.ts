@@ -6,8 +6,8 @@ import { encodeChange, encodeSentMessage } from './logged-change.ts'
 const id = (digit: string): string => `018f5a3e-0000-7000-8000-00000000000${digit}`
 const at = '2026-01-02T03:04:05.678Z'
 
-describe('a sent message', () => {
-  it('is built to the same bytes as the general encoding', () => {
+describe('the JSON of a sent message', () => {
+  it('is the same, byte for byte, from the fast and the general encoder', () => {
     const anything = fc.record({
       seq: fc.integer({ min: 1 }),
       text: fc.string({ unit: 'binary' }),

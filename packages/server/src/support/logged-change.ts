@@ -1,6 +1,6 @@
 /**
- * A change as the server handles it: encoded once as JSON, together with the few facts that
- * delivery needs, so that no later step parses it again on the way to a client.
+ * Change as the server handles it: encoded as JSON once, together with the few facts that delivery
+ * needs. So no step on the way to a client has to parse it again.
  */
 import {
   type Change,
@@ -23,22 +23,22 @@ export type MembershipEffect =
 export interface LoggedChange {
   readonly conversation: Id
   readonly seq: number
-  /** Id of the transaction that wrote the change; below 2^53. */
+  /** Id of the transaction that wrote the change. Always below 2^53. */
   readonly xid: number
-  /** The change as clients see it. */
+  /** JSON of the change, as clients receive it. */
   readonly json: string
   readonly effect: MembershipEffect | undefined
 }
 
-/** A row of `changes`, joined with the message it is about. */
+/** Row of `changes`, joined with the message that the change is about. */
 export interface ChangeRow {
   readonly conversation: Id
   readonly seq: number
   readonly xid: string
   readonly at: string
   /**
-   * Usually a type of {@link Change}; a server of a later version may have written a different
-   * type.
+   * Type of the change. Usually one of {@link Change}, but a server of a later version may have
+   * written an unknown one.
    */
   readonly type: string
   readonly actor: Id
@@ -61,9 +61,9 @@ export function encodeChange(conversation: Id, xid: number, change: Change): Log
 }
 
 /**
- * Encodes a message that was just sent, which is the most frequent change. Builds the JSON from
- * parts, because ids, numbers and times need no escaping. Returns exactly what {@link encodeChange}
- * returns.
+ * Encodes a message that was just sent, the most frequent change. Builds the JSON by joining texts,
+ * which is fast and safe, because ids, numbers and times need no escaping. Returns exactly the same
+ * as {@link encodeChange}.
  */
 export function encodeSentMessage(xid: number, at: string, message: Message): LoggedChange {
   const { conversation, seq, clientId, sender, text, replyTo, data } = message
@@ -90,7 +90,10 @@ function effectOf(change: Change): MembershipEffect | undefined {
 
 const toIso = (time: string): string => new Date(time).toISOString()
 
-/** Reads each field of a change from its row. Null: the row lacks it. */
+/**
+ * Functions that read each field of a change from its row. They return null if the row has no value
+ * for it.
+ */
 const fieldReaders: { readonly [Field in ChangeField]: (row: ChangeRow) => unknown } = {
   seq: ({ seq }) => seq,
   at: ({ at }) => toIso(at),
@@ -107,10 +110,10 @@ const fieldReaders: { readonly [Field in ChangeField]: (row: ChangeRow) => unkno
 }
 
 /**
- * Returns the change stored in a row. A row never makes a read fail, because then no change of its
- * conversation could be delivered. A change of an unknown type is sent with the fields that every
- * change has (see `otherChangeSchema`). A change that lacks a field of its type is sent as `skip`,
- * which marks its seq as empty.
+ * Returns the change that a row describes. An unusual row never makes the read fail, because then
+ * no change of its conversation could be delivered. A change of an unknown type is returned with
+ * only the fields that all changes have (see `otherChangeSchema`). A change that lacks a field of
+ * its type is returned as `skip`, which marks its seq as empty.
  */
 export function toChange(row: ChangeRow): Change {
   return toKnownChange(row) ?? { seq: row.seq, type: 'skip', from: row.seq, to: row.seq }

@@ -6,7 +6,7 @@ function capture(): { readonly lines: string[]; readonly logger: ReturnType<type
   return { lines, logger: createLogger('trace', 'test', { write: (line) => void lines.push(line) }) }
 }
 
-it('redacts secrets and message texts at each level (N67)', () => {
+it('the log redacts secrets and message texts at each level (N67)', () => {
   const { lines, logger } = capture()
   const secrets = { cookie: 'hush-1', authorization: 'hush-2', password: 'hush-3', token: 'hush-4', text: 'hush-5' }
   logger.info(secrets, 'top')
@@ -16,14 +16,14 @@ it('redacts secrets and message texts at each level (N67)', () => {
   expect(lines.join('')).not.toContain('hush')
 })
 
-it('writes one line whatever a value contains (N100)', () => {
+it('the log has one line per event, whatever a value contains (N100)', () => {
   const { lines, logger } = capture()
   logger.info({ handle: 'x\r\n{"level":60,"msg":"forged"}' }, 'a\nb')
   expect(lines).toHaveLength(1)
   expect(lines[0]!.trimEnd()).not.toMatch(/[\r\n]/)
 })
 
-it('keeps message, code and cause of an error, and drops driver details', () => {
+it('the log keeps message, code and cause of an error, and drops driver details', () => {
   const { lines, logger } = capture()
   const error = Object.assign(new Error('broken', { cause: new Error('because') }), {
     code: '23505',

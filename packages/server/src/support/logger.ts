@@ -1,8 +1,9 @@
 /**
- * Logger: one JSON line per event on stdout. Secrets are redacted: cookies, authorization headers,
- * passwords, tokens and message texts in the upper three levels of the logged object. Errors are
- * reduced to type, code, message, stack and cause, because a driver's error may contain rows.
- * Values are JSON-encoded, so a CRLF in a name cannot forge a line (N67, N100).
+ * Logger: writes one JSON line per event to stdout. Secrets are redacted: cookies, authorization
+ * headers, passwords, tokens and message texts in the upper three levels of the logged object.
+ * Errors are reduced to type, code, message, stack and cause, because a driver's error may contain
+ * rows. Values are encoded as JSON, so a line break in a name cannot forge a line of the log (N67,
+ * N100).
  */
 import pino from 'pino'
 import type { DestinationStream, Logger } from 'pino'
@@ -46,7 +47,7 @@ function describeError(error: unknown, depth = 0): LoggedError | undefined {
   }
 }
 
-/** Creates a logger. `destination` is stdout unless a test captures the lines. */
+/** Creates a logger. It writes to stdout unless a test passes another `destination`. */
 export function createLogger(level: LogLevel, serverName: string, destination?: DestinationStream): Logger {
   const options = {
     level,

@@ -1,6 +1,7 @@
 /**
- * Messages as rows. Each field of a message except conversation and seq has a column of its name,
- * in snake case. So a new optional field needs only its column in `changes`.
+ * Columns of messages in the database. Each field of a message, except conversation and seq, has a
+ * column of the same name in snake case. So a new optional field of messages needs only a new
+ * column in `changes`.
  */
 import { type Id, type Message, messageSchema } from '@chorus/protocol'
 
@@ -10,14 +11,14 @@ type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
 
 type RowField = Exclude<keyof Message, 'conversation' | 'seq'>
 
-/** Columns of a message, as returned by `message_detail` and by the reads. */
+/** Columns of a message, as the SQL function `message_detail` and the reads return them. */
 export type MessageColumns = {
   readonly [Field in RowField as SnakeCase<Field>]-?:
     | Exclude<Message[Field], undefined>
     | (Field extends 'attachments' ? null : undefined extends Message[Field] ? null : never)
 }
 
-/** Columns whose name in `changes` differs. */
+/** Columns that have another name in the table `changes`. */
 const storedAs: { readonly [column: string]: string } = { sender: 'actor', created_at: 'at' }
 
 interface FieldColumn {

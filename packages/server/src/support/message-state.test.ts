@@ -1,6 +1,6 @@
 /**
- * Tests that an edit or a deletion changes earlier cached changes of its message, and no other
- * change.
+ * Tests that an edit or deletion is applied to earlier cached changes of the same message, and to
+ * no other changes.
  */
 import { describe, expect, it } from 'vitest'
 import { deletionChange, editChange, memberChange, messageChange } from '../delivery/testing/delivery-fixture.ts'
@@ -9,8 +9,8 @@ import { collectRewrites, isRewrite, messageStateOf, rewritten, withNewestState 
 const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =>
   changes.map(({ json }) => (JSON.parse(json) as { message?: { text: string } }).message?.text)
 
-describe('message state in cached changes', () => {
-  it('[ERASE1] is read from the front of the JSON, whatever the text contains', () => {
+describe('the state of messages in cached changes', () => {
+  it('[ERASE1] is read from the start of the JSON, whatever the text contains', () => {
     const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
     expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3, isRewrite: false })
     expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5, isRewrite: true })
@@ -18,7 +18,7 @@ describe('message state in cached changes', () => {
     expect(messageStateOf(memberChange(4, 'member.left', 'ada'))).toBeUndefined()
   })
 
-  it('[ERASE1] gives each change of a message its newest state', () => {
+  it('[ERASE1] all changes of a message show its newest state', () => {
     const kept = [messageChange(1, 'a'), messageChange(2, 'b'), editChange(3, 1, 'a secret'), editChange(4, 2, 'c')]
     const rewrites = collectRewrites([...kept, deletionChange(5, 1)])!
     expect(textsOf(kept.map((change) => rewritten(change, rewrites)))).toEqual(['', 'c', '', 'c'])
@@ -28,7 +28,7 @@ describe('message state in cached changes', () => {
     expect(rewritten(newer, older)).toBe(newer)
   })
 
-  it('[ERASE1] [ACL1] shows the newest state in changes sent together, up to a removal', () => {
+  it('[ERASE1] [ACL1] changes sent together show the newest state, up to a removal', () => {
     const changes = [
       messageChange(1, 'a secret'),
       messageChange(2, 'shown to whoever left'),

@@ -1,26 +1,32 @@
 /**
  * State of messages within cached changes (rule ERASE1).
  *
- * A database read shows each message in its current state, in every change about it. A cached
- * change shows the message as it was then, so a cached text could outlive its deletion. Every cache
- * therefore applies the last edit or deletion it knows before it shows changes again. JSON is
- * spliced, not parsed: `encodeChange` and the reads write the message last, with its seq and
- * version first.
+ * A read from the database shows each message in its current state, in every change about it. A
+ * cached change shows the message as it was when it was cached, so a deleted text could still be
+ * sent. So every cache applies the last edit or deletion of a message to its cached changes before
+ * it sends them. The JSON text is replaced in part, without parsing: all encoders write the message
+ * last, with its seq and version first.
  */
 import { messageChangeTypes } from '@chorus/protocol'
 import type { LoggedChange } from './logged-change.ts'
 
 export interface MessageState {
-  /** The seq of the message. */
+  /** Seq of the message. */
   readonly target: number
   readonly version: number
-  /** Whether the change is an edit or a deletion: the text before it is no longer shown. */
+  /**
+   * True if the change is an edit or a deletion. Earlier texts of the message must then no longer
+   * be shown.
+   */
   readonly isRewrite: boolean
   /** Index in the JSON where the message begins. */
   readonly at: number
 }
 
-/** Types of the changes that rewrite a message: all that contain it, except its creation. */
+/**
+ * Types of changes that replace the text of a message: all types that contain a message, except its
+ * creation.
+ */
 export const rewriteTypes = messageChangeTypes.filter((type) => type !== 'message.created')
 
 const pattern = new RegExp(
@@ -28,7 +34,9 @@ const pattern = new RegExp(
     `,"message":(\\{"conversation":"[^"]*","seq":(\\d+),"version":(\\d+),)`,
 )
 
-/** Reads the message state of a change. Undefined: the change concerns no message. */
+/**
+ * Reads the state of the message in a change. Returns undefined if the change is about no message.
+ */
 export function messageStateOf({ json }: LoggedChange): MessageState | undefined {
   const found = pattern.exec(json)
   if (found === null) return undefined
@@ -45,10 +53,13 @@ export function isRewrite(change: LoggedChange): boolean {
   return messageStateOf(change)?.isRewrite === true
 }
 
-/** The last edit or deletion of each message, by the seq of the message. */
+/** Last edit or deletion of each message, by the seq of the message. */
 export type Rewrites = ReadonlyMap<number, LoggedChange>
 
-/** Collects the last edit or deletion of each message. Undefined: there is none. */
+/**
+ * Collects the last edit or deletion of each message in these changes. Returns undefined if there
+ * is none.
+ */
 export function collectRewrites(changes: Iterable<LoggedChange>): Rewrites | undefined {
   let rewrites: Map<number, LoggedChange> | undefined
   for (const change of changes) {
@@ -62,8 +73,8 @@ export function collectRewrites(changes: Iterable<LoggedChange>): Rewrites | und
 }
 
 /**
- * Returns the change with the message state of its rewrite, or the change itself if its state is
- * not older.
+ * Returns the change with its message in the state after the given edits and deletions. Returns the
+ * same change if its message is already in that state.
  */
 export function rewritten(change: LoggedChange, rewrites: Rewrites): LoggedChange {
   const state = messageStateOf(change)
@@ -75,9 +86,9 @@ export function rewritten(change: LoggedChange, rewrites: Rewrites): LoggedChang
 }
 
 /**
- * Returns changes that are sent together, each with the state its message has after the last of
- * them. A removal stops this: changes before it must not show a later state, because the removed
- * user may not see it (rule ACL1).
+ * Returns changes that are sent together. Each shows its message in the state after the last of
+ * these changes. Changes before the removal of a member only show the state up to the removal,
+ * because the removed user may not see a later one (rule ACL1).
  */
 export function withNewestState(changes: readonly LoggedChange[]): readonly LoggedChange[] {
   if (changes.length < 2 || !changes.some(isRewrite)) return changes

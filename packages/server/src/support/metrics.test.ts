@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { Metrics } from './metrics.ts'
 
-it('describes each metric once, with its unit in its name', async () => {
+it('every metric is described once, with its unit in its name', async () => {
   const metrics = new Metrics()
   const described = await metrics.describe()
   expect(described.length).toBeGreaterThan(15)
@@ -12,7 +12,7 @@ it('describes each metric once, with its unit in its name', async () => {
   metrics.stop()
 })
 
-it('keeps the metrics of two nodes in one process separate', async () => {
+it('two servers in one process have separate metrics', async () => {
   const [one, two] = [new Metrics(), new Metrics()]
   one.sends.inc({ outcome: 'stored' })
   expect(await one.render()).toContain('chorus_sends_total{outcome="stored"} 1')

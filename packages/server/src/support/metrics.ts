@@ -1,7 +1,7 @@
 /**
- * Metrics for Prometheus. Every metric is described once, here, with its unit in its name; the
- * reference in docs/ is generated from the same registry. Each node has its own registry, so that
- * two nodes in one process do not mix their metrics.
+ * Metrics for Prometheus. Every metric is described once, in this file, with its unit in its name.
+ * The reference in docs/ is generated from these descriptions. Each server has its own registry, so
+ * that two servers in one process (in tests) do not mix their metrics.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { IntervalHistogram } from 'node:perf_hooks'
@@ -10,7 +10,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 const latencyBucketsSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
 const sizeBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000]
 
-/** One line of the generated metrics reference. */
+/** One line of the generated reference of metrics. */
 export interface MetricDescription {
   readonly name: string
   readonly type: string
@@ -255,7 +255,7 @@ export class Metrics {
     })
   }
 
-  /** Returns the metrics in Prometheus text format. */
+  /** Returns all metrics in the text format of Prometheus. */
   async render(): Promise<string> {
     return this.registry.metrics()
   }

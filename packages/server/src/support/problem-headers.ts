@@ -1,4 +1,6 @@
-/** Returns the HTTP headers of a catalogue error, the same for every kind of HTTP request. */
+/**
+ * Returns the HTTP headers for an error of the protocol, the same for every kind of HTTP request.
+ */
 import type { ChorusError } from '@chorus/protocol'
 
 export function problemHeaders(error: ChorusError): Readonly<Record<string, string>> {

@@ -1,21 +1,21 @@
 /**
- * Validates the URLs of Postgres, Redis and mail servers once at the start. It refuses everything
- * that would fail later in a client (a `%` that starts no escape, an impossible port, a database
- * that is not a number), while the operator is still watching.
+ * Validates the URLs of Postgres, Redis and mail servers once at the start. So URLs that a client
+ * library would refuse later (a `%` that starts no escape, an impossible port, a database that is
+ * not a number) already fail at the start, while the operator is watching.
  */
 
 export interface ServiceUrlRules {
   readonly protocols: readonly string[]
-  /** Pattern of the path, without the leading `/`. */
+  /** Pattern that the path of the URL must match, without the leading `/`. */
   readonly path: RegExp
-  /** Parameter that may replace the host (`?host=/run/postgresql`). */
+  /** Name of the query parameter that may replace the host (`?host=/run/postgresql`). */
   readonly hostParameter?: string
   readonly allowsParameters: boolean
 }
 
 /**
- * Returns why the URL is invalid, in words that complete "…; ". Undefined: it is valid. Never
- * repeats the URL, which may contain a password.
+ * Returns why the URL is invalid, as the second half of an error message after "; ". Returns
+ * undefined if it is valid. The text never contains the URL, which may contain a password.
  */
 export function findServiceUrlFault(text: string, rules: ServiceUrlRules): string | undefined {
   if (/[\s\u0000-\u001f\u007f]/.test(text)) return 'it contains a space or a control character'
@@ -25,7 +25,7 @@ export function findServiceUrlFault(text: string, rules: ServiceUrlRules): strin
   if (!/^[a-z]+:\/\//i.test(text)) return 'there is no // after the scheme'
   for (const part of [url.username, url.password, url.hostname, url.pathname])
     if (!isDecodable(part)) return 'a literal % must be written %25'
-  // A / or # in a password ends the host early, and the rest of the password becomes the path.
+  // A / or # in a password ends the host too early, and the rest of the password becomes the path.
   if (/[@]/.test(url.pathname + url.hash)) return 'an @, /, ? or # in a password must be written %40, %2F, %3F or %23'
   const namesHost = rules.hostParameter !== undefined && (url.searchParams.get(rules.hostParameter) ?? '') !== ''
   if (url.hostname === '' && !namesHost) return 'it has no host'

@@ -1,6 +1,6 @@
 /**
- * An error that prevents the start, described in one line that an operator can act on. The process
- * prints it and exits with status 1.
+ * Error that prevents the start of the server. Its message is one line from which an operator can
+ * see what to change. The process prints it and exits with status 1.
  */
 export class StartError extends Error {
   constructor(message: string, options?: { cause?: unknown }) {

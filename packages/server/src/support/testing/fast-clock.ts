@@ -1,4 +1,4 @@
-/** A clock that runs faster than real time by a factor, for tests with real parts. */
+/** Clock that runs faster than real time by a factor, for tests with a real Redis or database. */
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 
 export class FastClock implements Clock {

@@ -1,7 +1,4 @@
-/**
- * A clock for tests. Its time changes only through `advance`, which then runs the due timers in
- * order.
- */
+/** Clock for tests. Its time changes only by `advance`, which then runs the due timers in order. */
 import type { Clock, Timer } from '../clock.ts'
 
 interface Pending {
@@ -23,7 +20,7 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#pending.delete(pending) }
   }
 
-  /** Number of waiting timers. */
+  /** Number of timers that have not run yet. */
   get pendingCount(): number {
     return this.#pending.size
   }
