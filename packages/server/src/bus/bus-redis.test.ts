@@ -82,7 +82,7 @@ describe.skipIf(!hasRedis())('the bus over one Redis', () => {
     suiteOptions(() => redis.url),
   )
 
-  it('[PUB1] merges the changes of one turn into few messages, in order', async () => {
+  it('[PUB1] merges the changes of one event-loop turn into few messages, in order', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     for (let seq = 1; seq <= 250; seq++) one.bus.publish(roomOf(1), hint(seq))
@@ -238,7 +238,7 @@ describe.skipIf(!hasRedis())('the bus over one Redis', () => {
     expect(seqsOf(two)).toEqual([1])
   })
 
-  it('[JOIN1] loses nothing when a subscription ends and restarts within a turn', async () => {
+  it('[JOIN1] a subscription that ends and restarts within one turn loses nothing', async () => {
     const [one, two] = await openTwo()
     await two.bus.subscribe(roomOf(1))
     two.bus.unsubscribe(roomOf(1))

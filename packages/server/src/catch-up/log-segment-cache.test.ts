@@ -184,7 +184,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
       await fixture.fill(group, bob, 400)
       const settled = await positionPastAll()
       const top = (await fixture.seqs(group)).length
-      // This boundary was found earlier by a client that had missed little at that time.
+      // The first missed seq was found earlier, by a client that had missed little at that time.
       const known = await segments.boundary(group, { position: before, top, settled, lacksMany: false })
       reads = []
       const asks = [

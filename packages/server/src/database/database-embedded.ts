@@ -129,7 +129,7 @@ class EmbeddedDatabase implements Database {
     }
   }
 
-  /** Returns the same lane as for messages, because only one connection exists. */
+  /** Returns the same connection as for messages, because only one exists. */
   laneApart(): Lane {
     return this.lane()
   }

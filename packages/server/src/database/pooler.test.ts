@@ -15,7 +15,7 @@ import { openTestDatabase, type TestDatabase, testEngines } from './testing/open
 
 const program = '/usr/sbin/pgbouncer'
 
-describe.runIf(testEngines.includes('postgres') && existsSync(program))('a pooler between the server and Postgres', () => {
+describe.runIf(testEngines.includes('postgres') && existsSync(program))('a pooler such as pgbouncer before Postgres', () => {
   let store: TestDatabase
   const running: { child: ChildProcess; folder: string }[] = []
   beforeAll(async () => {
