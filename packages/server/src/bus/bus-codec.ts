@@ -3,8 +3,7 @@
  * client that reaches Redis can publish, too.
  *
  * ```
- * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) ·
- * body
+ * version 1 byte · sender 8 bytes · HMAC-SHA-256 32 bytes · header length 4 bytes · header (JSON) · body
  * ```
  * The HMAC covers the channel and all bytes except its own. The sender encodes the JSON of the body
  * once; the receiver cuts it by the lengths in the header and never parses it. Decoding never
