@@ -84,7 +84,7 @@ describe('wrong methods and unknown paths', () => {
 })
 
 describe('the OpenAPI document over HTTP', () => {
-  it('[LIM1] sends every client the same document, whatever the Host', async () => {
+  it('[LIM1] sends every client the same OpenAPI document, whatever the Host header', async () => {
     const first = await app.ask('GET', '/v1/openapi.json')
     const other = await app.ask('GET', '/v1/openapi.json', undefined, { host: 'evil.example' })
     expect(first.json()).toMatchObject({ servers: [{ url: '/' }] })
@@ -120,7 +120,7 @@ describe('the OpenAPI document over HTTP', () => {
 describe('compression of large responses', () => {
   const page = `/v1/conversations/${conversation}/messages`
 
-  it('compresses responses for clients that accept gzip', async () => {
+  it('compresses large responses for clients that accept gzip', async () => {
     const plain = await get(page)
     expect([plain.headers['content-encoding'], plain.headers.vary]).toEqual([undefined, 'Origin, Accept-Encoding'])
     const packed = await get(page, { 'accept-encoding': 'br, gzip;q=0.5' })
@@ -160,7 +160,7 @@ describe('compression of large responses', () => {
     ['gzip;q=x', false],
     ['', false],
     [undefined, false],
-  ])('reads Accept-Encoding %j', (header, accepts) => {
+  ])('reads the header Accept-Encoding %j', (header, accepts) => {
     expect(acceptsGzip(header)).toBe(accepts)
   })
 })

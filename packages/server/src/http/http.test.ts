@@ -122,7 +122,7 @@ describe('the origin of a request', () => {
     ).toBe(200)
   })
 
-  it('accepts its own host, PUBLIC_URL and ALLOWED_ORIGINS, the last with CORS headers (N17)', async () => {
+  it('accepts the origins of its own host, PUBLIC_URL and ALLOWED_ORIGINS (N17)', async () => {
     const own = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost:80', host: 'localhost:80' })
     expect(own.statusCode).toBe(403)
     const exact = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost', host: 'localhost:80' })
@@ -243,7 +243,7 @@ describe('the body of a request', () => {
     await expectRefused('invalid', app.app.inject({ method: 'POST', url: messages, headers, payload }))
   })
 
-  it('refuses a body over a size limit as too large (N65, N72)', async () => {
+  it('refuses a request body over a size limit as too large (N65, N72)', async () => {
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(131_072) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(20_001) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x', data: { a: 'x'.repeat(8_192) } }))
@@ -430,7 +430,7 @@ describe('HTTP responses', () => {
     ])
   })
 
-  it('[ACK2] answers unavailable when the session could not be checked', async () => {
+  it('[ACK2] answers unavailable when the session cannot be checked', async () => {
     await withApp({}, async (other) => {
       const me = await other.signUp('asked-in-vain')
       const real = other.authenticator.identify.bind(other.authenticator)
@@ -486,7 +486,7 @@ describe('the endpoints for operators', () => {
     })
   })
 
-  it('counts requests by route, not by address', async () => {
+  it('counts requests in metrics by route, not by address', async () => {
     await ask('GET', messages)
     const text = await app.metrics.render()
     expect(text).toContain(
@@ -503,7 +503,7 @@ describe('the web application over HTTP', () => {
     expect(response.body).toContain('npm run build')
   })
 
-  it('serves compressed files with cache lifetimes, and its page at every route', async () => {
+  it('serves the web application with compressed files and cache lifetimes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-web-'))
     await mkdir(join(folder, 'assets'))
     await writeFile(join(folder, 'index.html'), '<!doctype html><title>Chorus</title>')

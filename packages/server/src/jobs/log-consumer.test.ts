@@ -77,7 +77,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
   const seqsOf = (handled: Handled, conversation: Id): number[] =>
     handled.filter((entry) => entry.startsWith(conversation)).map((entry) => Number(entry.split('/')[1]))
 
-  it('[OFF1] starts at the end of the log and reads each later change once, in order', async () => {
+  it('[OFF1] a consumer starts at the end of the log and reads each later change once', async () => {
     const [a, b] = [await fixture.user(), await fixture.user()]
     const before = await fixture.group([a, b])
     // Other test files use this Postgres, too. Their open transactions hold the position back.
@@ -104,7 +104,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(marks.length).toBeLessThanOrEqual(groups.length)
   })
 
-  it('[OFF1] reads the same changes in the same order again from an earlier position', async () => {
+  it('[OFF1] a consumer reads the same changes in the same order from an earlier position', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const first: Handled = []
@@ -139,7 +139,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await other.releaseLease(taken)
   })
 
-  it('[OFF1] handles every change when the server that holds the lease dies', async () => {
+  it('[OFF1] handles every change of the log when the server with the lease dies', async () => {
     await log.releaseLease(lease)
     const a = await fixture.user()
     const group = await fixture.group([a])
@@ -179,7 +179,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     await second.stop()
   })
 
-  it('[OFF1] [RES2] restarts at the end of the log after an epoch change, with a warning', async () => {
+  it('[OFF1] [RES2] a consumer restarts at the end of the log after an epoch change', async () => {
     await log.releaseLease(lease)
     const a = await fixture.user()
     const group = await fixture.group([a])
@@ -251,7 +251,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
       await Promise.all([early.end(), late.end()])
     })
 
-    it('[OFF1] handles changes while another transaction stays open', async () => {
+    it('[OFF1] a consumer handles changes while another transaction stays open', async () => {
       const a = await fixture.user()
       const group = await fixture.group([a])
       const open = await connect()

@@ -110,7 +110,7 @@ describe.each(testEngines)('digests to users who were away (%s)', (engine) => {
       .toBe(0)
   }
 
-  it('[OFF1] sends one digest per user, with unread messages of all conversations', async () => {
+  it('[OFF1] mails one digest per user, with unread messages of all conversations', async () => {
     const { id, email } = await reader()
     const [first, second] = [await fixture.group([sender, id]), await fixture.group([sender, id], 'direct')]
     await start()
@@ -157,7 +157,7 @@ describe.each(testEngines)('digests to users who were away (%s)', (engine) => {
     await settled()
   })
 
-  it('mails no message twice and delays the next digest', async () => {
+  it('mails no message twice and delays the next digest mail', async () => {
     const { id, email } = await reader()
     const group = await fixture.group([sender, id])
     await start()
@@ -279,7 +279,7 @@ describe.each(testEngines)('digests to users who were away (%s)', (engine) => {
     expect(mailServer.accepted).toEqual([])
   })
 
-  it('confirms an address once by its mailed link and limits the number of links', async () => {
+  it('confirms a mail address once by a link and limits the number of links', async () => {
     const user = await fixture.user()
     const email = `fresh-${++count}@example.org`
     const jobs = await start()

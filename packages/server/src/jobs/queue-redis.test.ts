@@ -42,7 +42,7 @@ describe.runIf(hasRedis())('the job queue over Redis', () => {
   describeQueue('Redis', (work) => open(server.url, work))
   describeQueue('Redis Cluster', (work) => open(cluster.url, work))
 
-  it('two servers share the jobs of one queue', async () => {
+  it('two servers share the jobs of one queue over Redis', async () => {
     let workedThere = 0
     let go: () => void = () => undefined
     const helped = new Promise<void>((resolve) => (go = resolve))

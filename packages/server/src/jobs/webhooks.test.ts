@@ -98,7 +98,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     return seqs.filter((seq, index) => seqs.indexOf(seq) === index)
   }
 
-  it('[OFF1] delivers every change in seq order, with a stable id, as clients see it', async () => {
+  it('[OFF1] delivers every change to a webhook in seq order, as clients see it', async () => {
     await subscribe()
     await start()
     const groups = [await fixture.group([sender]), await fixture.group([sender]), await fixture.group([sender])]
@@ -116,7 +116,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => fixture.sql('select from webhook_lanes'), patience).toEqual([])
   })
 
-  it('[OFF1] [RES5] delivers changes of unknown types and then the later changes', async () => {
+  it('[OFF1] [RES5] webhooks deliver changes of unknown types and then the later changes', async () => {
     await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -132,7 +132,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     })
   })
 
-  it('delivers only the requested types, from the subscription on', async () => {
+  it('webhooks deliver only the requested types, from the subscription on', async () => {
     const group = await fixture.group([sender])
     await fixture.send(group, sender, 'before')
     await subscribe(receiver, ['message.edited'])
@@ -142,7 +142,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => receiver.accepted(), patience).toEqual([`${group}/5`])
   })
 
-  it("delivers no messages of the canary, the server's own test conversation", async () => {
+  it("webhooks deliver no messages of the canary, the server's own test conversation", async () => {
     await subscribe()
     const [theirs, ours] = [await fixture.group([sender]), await fixture.group([sender])]
     await fixture.sql(
@@ -156,7 +156,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await fixture.sql(`delete from settings where key = 'canary'`)
   })
 
-  it('[OFF1] a failing delivery blocks only its conversation and is retried with the same id', async () => {
+  it('[OFF1] a failing webhook blocks only its conversation and is retried with the same id', async () => {
     await subscribe()
     const [bad, good] = [await fixture.group([sender]), await fixture.group([sender])]
     let isBroken = true
@@ -180,7 +180,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(new Set(tries.map(({ id }) => id)).size).toBe(1)
   })
 
-  it('a delivery refused for too long becomes a dead letter that can be retried', async () => {
+  it('a webhook refused for too long becomes a dead letter that can be retried', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = ({ seq }) => (seq === 2 ? 503 : 200)
@@ -199,7 +199,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await listDeadLetters(store.database, 10)).toEqual([])
   })
 
-  it('a 410 response disables the endpoint; deliveries continue once it is enabled', async () => {
+  it('a 410 response disables a webhook endpoint until an operator enables it', async () => {
     const endpoint = await subscribe()
     const group = await fixture.group([sender])
     receiver.answer = () => 410
@@ -214,7 +214,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     await expect.poll(() => acceptedOf(group), patience).toEqual([1, 2])
   })
 
-  it('disables an endpoint that accepts nothing for a long time', async () => {
+  it('disables a webhook endpoint that accepts nothing for a long time', async () => {
     await subscribe()
     await fixture.group([sender])
     receiver.answer = () => 302
@@ -241,7 +241,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     }
   })
 
-  it('[OFF1] replays all changes since a seq or a time with the same ids', async () => {
+  it('[OFF1] replays webhooks since a seq or a time with the same ids', async () => {
     const endpoint = await subscribe()
     await start()
     const group = await fixture.group([sender])
@@ -261,7 +261,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(receiver.received.at(-1)!.id).toBe(ids.at(-1))
   })
 
-  it('[OFF1] a page stored twice after a lost response is delivered once', async () => {
+  it('[OFF1] a page of webhooks stored twice after a lost response is delivered once', async () => {
     await subscribe()
     const group = await fixture.group([sender])
     const log = openConsumerLog(store.database, 'webhooks')
@@ -282,7 +282,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(await keep()).toBeUndefined()
   })
 
-  it('[OFF1] repeats deliveries that a dead server had begun', async () => {
+  it('[OFF1] repeats webhook deliveries that a dead server had begun', async () => {
     await subscribe()
     let isDead = true
     receiver.answer = () => (isDead ? undefined : 200)
@@ -320,7 +320,7 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
       return start({ REDIS_URL: server.url }, redis, await store.openSecond())
     }
 
-    it('[OFF1] delivers every change in order while Redis is emptied and killed', async () => {
+    it('[OFF1] webhooks deliver every change in order while Redis is emptied and killed', async () => {
       await subscribe()
       await startWithRedis()
       await startWithRedis()

@@ -55,7 +55,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
 
   describeLiveValues('across servers', { clock, open: async () => openTwo() })
 
-  it('[LIVE1] a server that opens a conversation lists the values set before', async () => {
+  it('[LIVE1] a server that opens a conversation lists the live values set before', async () => {
     const [here, there] = openTwo()
     const [conversation, ada, bob] = [randomUUID(), randomUUID(), randomUUID()]
     here.values.set(conversation, 'location', ada, [52.5, 13.4], 60_000)
@@ -77,7 +77,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
     )
   })
 
-  it('[LIVE1] never replaces a newer value by an older one, even after the newer one ended', async () => {
+  it('[LIVE1] an older live value never replaces a newer one, even an ended one', async () => {
     const [conversation, ada] = [randomUUID(), randomUUID()]
     store.keep(conversation, [shared(conversation, ada, 'later', 2_000_000_000_000_002)])
     store.keep(conversation, [shared(conversation, ada, 'earlier', 2_000_000_000_000_001)])
@@ -87,7 +87,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
     await vi.waitFor(async () => expect(await kept(conversation)).toEqual([null]), waiting)
   })
 
-  it('[LIVE1, LIM1] expires values and their hash in Redis, and limits their number', async () => {
+  it('[LIVE1, LIM1] live values in Redis expire, and their number is limited', async () => {
     const conversation = randomUUID()
     const { valuesPerConversationMax: most } = liveStoreLimits
     // The values that end first are evicted first.
@@ -106,7 +106,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
     }, waiting)
   })
 
-  it('[LIM3] limits the values of one user in Redis, over all servers', async () => {
+  it('[LIM3] limits the live values of one user in Redis, over all servers', async () => {
     const conversation = randomUUID()
     const [ada, bob] = [randomUUID(), randomUUID()]
     const most = liveStoreLimits.valuesPerUserMax
@@ -130,7 +130,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
     expect(await server.command('PTTL', `chorus:live:{${conversation}}:own`)).toBeGreaterThan(0)
   })
 
-  it('[LIVE1] ignores invalid values that other clients of Redis wrote', async () => {
+  it('[LIVE1] ignores invalid live values that other clients of Redis wrote', async () => {
     const conversation = randomUUID()
     const key = `chorus:live:{${conversation}}`
     const far = Date.now() + 60_000
@@ -147,7 +147,7 @@ describe.skipIf(!hasRedis())('live values of several servers over Redis', () => 
     expect(await kept(conversation)).toEqual(['sense'])
   })
 
-  it('[LIVE1] works on one server while Redis is unavailable, and queues nothing', async () => {
+  it('[LIVE1] live values work on one server while Redis is unavailable', async () => {
     const mine = await startRedis()
     try {
       const logger = createLogger('silent', 'test')

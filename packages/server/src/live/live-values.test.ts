@@ -60,8 +60,8 @@ function openQuiet() {
   return { live, pass: (ms: number): void => void (nowMs += ms) }
 }
 
-describe('LiveValues', () => {
-  it('[LIVE1] sends the first value at once, then the newest ten times a second', () => {
+describe('LiveValues (newest value per key and user)', () => {
+  it('[LIVE1] sends the first live value at once, then the newest ten times a second', () => {
     const { clock, told, live } = open()
     live.set('c', 'location', 'ada', 0, 10_000)
     clock.advance(0)
@@ -77,7 +77,7 @@ describe('LiveValues', () => {
     for (const { values } of told) expect(values).toHaveLength(1)
   })
 
-  it('[LIVE1] keeps one value per key and user, and limits events per conversation', () => {
+  it('[LIVE1] keeps one live value per key and user, and limits events per conversation', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 5_000)
@@ -94,7 +94,7 @@ describe('LiveValues', () => {
     expect(live.list('c')).toHaveLength(3)
   })
 
-  it('[LIVE1] a value expires after its lifetime, and null ends it at once', () => {
+  it('[LIVE1] a live value expires after its lifetime, and null ends it at once', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'typing', 'bob', true, 500_000)
@@ -118,7 +118,7 @@ describe('LiveValues', () => {
     expect(live.size).toBe(0)
   })
 
-  it('[ACL1, LIVE1] ends the values of a user who left, and notifies subscribers', () => {
+  it('[ACL1, LIVE1] ends the live values of a user who left, and notifies subscribers', () => {
     const { clock, told, live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'location', 'ada', 1, 5_000)
@@ -134,7 +134,7 @@ describe('LiveValues', () => {
     ])
   })
 
-  it('[LIVE1] publishes only the newest values set at this server, at most ten times a second', () => {
+  it('[LIVE1] publishes only the newest live values, at most ten times a second', () => {
     const { clock, told, live, published } = open()
     live.set(conversation, 'location', ada, 0, 5_000)
     clock.advance(0)
@@ -158,7 +158,7 @@ describe('LiveValues', () => {
     expect(published[1]?.[0]?.lifeMs).toBe(5_000 - liveLimits.gatherMs)
   })
 
-  it('[LIVE1] drops an older value that arrives late, even after the newer one ended', () => {
+  it('[LIVE1] drops an older live value that arrives late, even after the newer one ended', () => {
     const { clock, told, live } = open()
     live.receive(conversation, JSON.stringify([fromThere('later', 2)]))
     live.receive(conversation, JSON.stringify([fromThere('earlier', 1)]))
@@ -186,7 +186,7 @@ describe('LiveValues', () => {
     expect(live.list(conversation).map(({ value }) => value)).toEqual(['earlier again'])
   })
 
-  it('[BUS1, LIVE1] drops invalid messages of other servers and accepts later valid ones', () => {
+  it('[BUS1, LIVE1] drops invalid live values of other servers and accepts later valid ones', () => {
     const { clock, told, live } = open()
     const garbage = [
       '',
@@ -207,7 +207,7 @@ describe('LiveValues', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[LIM1] splits large publications, and forgets users who left long ago', () => {
+  it('[LIM1] splits large publications of live values, and forgets users who left long ago', () => {
     const { clock, live, published } = open()
     for (let index = 0; index < 250; index++) live.set(conversation, 'typing', `u${index}`, true, 5_000)
     clock.advance(0)
@@ -218,7 +218,7 @@ describe('LiveValues', () => {
     expect(live.size).toBe(0)
   })
 
-  it('[LIM1] keeps only the newest values of a full conversation', () => {
+  it('[LIM1] keeps only the newest live values of a full conversation', () => {
     const { clock, live, told } = open()
     for (let index = 0; index < liveLimits.valuesPerConversationMax + 10; index++)
       live.set('c', 'typing', `u${index}`, true, 5_000)
@@ -229,7 +229,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM3] in a full conversation, first evicts a value of the same user', () => {
+  it('[LIM3] in a full conversation, first evicts a live value of the same user', () => {
     const { live } = open()
     live.set('c', 'typing', 'ada', true, 5_000)
     live.set('c', 'place', 'ada', 1, 5_000)
@@ -243,7 +243,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM3] limits the values of one user by number and by size', () => {
+  it('[LIM3] limits the live values of one user by number and by size', () => {
     const live = openQuiet().live
     live.set('of others', 'typing', 'bob', true, 60_000)
     for (let index = 0; index < holdingLimits.perUserMax + 5; index++) live.set(`c${index}`, 'at', 'ada', index, 60_000)
@@ -259,7 +259,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM1] when the server is full, refuses users without values until values expire', () => {
+  it('[LIM1] a full server refuses live values of users without any', () => {
     const { live, pass } = openQuiet()
     const value = 'x'.repeat(1_000)
     let index = 0
@@ -275,7 +275,7 @@ describe('LiveValues', () => {
     live.stop()
   })
 
-  it('[LIM1] refuses values in new conversations above the limit, until values expire', () => {
+  it('[LIM1] refuses live values in new conversations above the limit', () => {
     const { live, pass } = openQuiet()
     for (let index = 0; index < liveLimits.conversationsMax; index++)
       live.set(`c${index}`, 'typing', `u${index}`, true, 1_000)

@@ -122,7 +122,7 @@ describe.skipIf(!hasRedis())('presence of several servers over Redis', { timeout
     expect(after.map(({ lease }) => lease)).not.toEqual(before.map(({ lease }) => lease))
   })
 
-  it('[PRES1] reports unknown while Redis is unavailable, and the status afterwards', async () => {
+  it('[PRES1] presence is unknown while Redis is unavailable, and correct afterwards', async () => {
     const mine = await startRedis()
     try {
       for (const partition of partitions) await mine.command('SET', `${partition}:whole`, 1)
@@ -216,7 +216,7 @@ describe.skipIf(!hasRedis())('presence of several servers over Redis', { timeout
     expect(statusesOf(ada)).not.toContain('offline')
   })
 
-  it('[PRES1] reads users again, and so recovers from a lost hint', async () => {
+  it('[PRES1] reads the presence of users again, and so recovers from a lost hint', async () => {
     const [here, there] = await openTwo()
     const ada = here.arrive(randomUUID())
     const bob = randomUUID()
@@ -227,7 +227,7 @@ describe.skipIf(!hasRedis())('presence of several servers over Redis', { timeout
     expect(there.hints).toBe(1)
   })
 
-  it('[PRES1] rewrites a user that Redis has lost without losing the lease', async () => {
+  it('[PRES1] writes the presence of a user again that Redis has lost', async () => {
     const [here, there] = await openTwo()
     const { ada, bob } = await startWatching(here, there)
     for (const partition of partitions) await server.command('DEL', `${partition}:${bob}`)
@@ -236,7 +236,7 @@ describe.skipIf(!hasRedis())('presence of several servers over Redis', { timeout
     expect(there.leases.filter((cause) => cause !== 'start')).toEqual([])
   })
 
-  it('[PRES2, LIM1] writes and reads many users with few scripts', async () => {
+  it('[PRES2, LIM1] writes and reads the presence of many users with few scripts', async () => {
     const [here, there] = await openTwo()
     const count = 1_000
     const users = Array.from({ length: count }, () => randomUUID())

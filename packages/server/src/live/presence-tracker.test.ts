@@ -60,7 +60,7 @@ function open() {
 }
 
 describe('PresenceTracker', () => {
-  it('[PRES2] sends gathered changes only to connections that watch the user', () => {
+  it('[PRES2] sends presence changes only to connections that watch the user', () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     arrive('somebody else')
@@ -93,7 +93,7 @@ describe('PresenceTracker', () => {
     expect(told).toHaveLength(1)
   })
 
-  it('[PRES2] sends one event per watcher, even for a large conversation', () => {
+  it('[PRES2] sends one presence event per watcher, even for a large conversation', () => {
     const { clock, told, presences, arrive } = open()
     const room = Array.from({ length: 300 }, (_, index) => arrive(`u${index}`))
     const watcher = room[0]!
@@ -110,7 +110,7 @@ describe('PresenceTracker', () => {
     expect(told[0]?.presences).toHaveLength(300)
   })
 
-  it('[PRES1] reports offline some seconds after the last connection ended', () => {
+  it('[PRES1] reports a user offline some seconds after the last connection ended', () => {
     const { clock, told, saved, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -165,7 +165,7 @@ describe('PresenceTracker', () => {
     expect(told.at(-1)?.presences).toMatchObject([{ user: 'bob', status: 'away' }])
   })
 
-  it('[LIVE1] sends a slow watcher only the newest status, later', () => {
+  it('[LIVE1] sends a slow watcher only the newest presence, later', () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -182,7 +182,7 @@ describe('PresenceTracker', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('[PRES1] combines the status at all servers; the most active one wins', () => {
+  it("[PRES1] combines a user's status at all servers; the most active one wins", () => {
     const { clock, told, presences, arrive, say } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])
@@ -208,7 +208,7 @@ describe('PresenceTracker', () => {
     expect(last()).toBe('offline')
   })
 
-  it("[PRES1] keeps the last connection's status until the user reconnects", () => {
+  it("[PRES1] keeps a user's last status until the user reconnects", () => {
     const { clock, told, presences, arrive } = open()
     const ada = arrive('ada')
     presences.watch(ada, ['bob'])

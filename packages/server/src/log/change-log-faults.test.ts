@@ -132,7 +132,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     },
   )
 
-  it('[ACK2] never reports refused after SQLSTATE 57P01, 57P02, 57014 or 08*', async () => {
+  it('[ACK2] an append never reports refused after SQLSTATE 57P01, 57P02, 57014 or 08*', async () => {
     // The database may commit and then report one of these errors. The retries are refused a
     // connection, and a refused connection alone would mean that nothing was stored.
     const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
@@ -155,7 +155,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(answers).toEqual(codes.map((code) => [code, 'unknown', ['perhaps']]))
   })
 
-  it('[ACK2, IDEM1] finds its stored message after a lost COMMIT and returns the seq', async () => {
+  it('[ACK2, IDEM1] an append finds its message after a lost COMMIT and returns the seq', async () => {
     faults.push({ kind: 'after' })
     const clientId = randomUUID()
     const appended = await faulty.send(group, ada, 'cut', { clientId })
@@ -202,7 +202,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     ).toMatchObject({ outcome: 'stored', seq: 3, detail: { conversation } })
   })
 
-  it('[ACK2] answers unavailable within two seconds if nothing was stored', async () => {
+  it('[ACK2] an append answers unavailable within two seconds if nothing was stored', async () => {
     faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
     const error = await withinTwoSeconds(
       faulty.send(group, ada, 'refused').then(
@@ -215,7 +215,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(await textsOf(group)).toEqual([])
   })
 
-  it('[ACK2] answers unknown within two seconds when the database does not answer', async () => {
+  it('[ACK2] an append answers unknown within two seconds if the database is silent', async () => {
     faults.push({ kind: 'silence' })
     const answers: string[] = []
     const send = (text: string): Promise<void> =>
@@ -235,7 +235,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(await textsOf(group)).toEqual(['second'])
   })
 
-  it('[ACK2] rejects a row at its deadline and stores later rows of its batch', async () => {
+  it('[ACK2] an append rejects a row at its deadline and stores later rows', async () => {
     let nowMs = 0
     const timeouts: number[] = []
     const lanes = withFaults(store.database, faults, timeouts)
@@ -267,7 +267,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     },
   )
 
-  it('[ACK2] rejects a row after an internal error and stores later rows', async () => {
+  it('[ACK2] an append rejects a row after an internal error and stores later rows', async () => {
     const broken = faulty.send(group, ada, 'x', { data: { big: 1n } as never })
     await expect(broken).rejects.toMatchObject({ code: 'unavailable' })
     expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })

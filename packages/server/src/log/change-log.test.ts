@@ -37,7 +37,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
   describe('appends of messages', () => {
     beforeAll(newGroup)
 
-    it('[ACK1] acknowledges only after COMMIT, with synchronous_commit on', async () => {
+    it('[ACK1] acknowledges a message only after COMMIT, with synchronous_commit on', async () => {
       const appended = await fixture.send(group, ada, 'committed?')
       // Another connection sees only committed rows.
       const second = await store.openSecond()
@@ -97,7 +97,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
       }
     })
 
-    it('[IDEM1] recognises a repeated message after its edit, deletion or the removal of its sender', async () => {
+    it('[IDEM1] recognises a repeated message after edits, deletion or removal of its sender', async () => {
       const clientId = randomUUID()
       const place = await fixture.group([ada, bob])
       const first = await fixture.send(place, bob, 'as written', { clientId })
@@ -121,7 +121,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
       expect(await fixture.send(place, bob, 'something new')).toMatchObject({ outcome: 'not-found', seq: 0 })
     })
 
-    it('[ORD1] assigns seqs without gaps, also when rows are refused', async () => {
+    it('[ORD1] assigns seqs to changes without gaps, also when rows are refused', async () => {
       const place = await fixture.group([ada, bob])
       const stranger = await fixture.user()
       const [start] = (await fixture.seqs(place)).slice(-1)
@@ -229,7 +229,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
       expect(page?.messages.map(({ text }) => text)).toEqual(['before', 'between'])
     })
 
-    it('stores JSON data of any shape unchanged', async () => {
+    it('stores JSON data of a message unchanged, whatever its shape', async () => {
       const data = { nested: [1, 'two', { three: null }], quote: '"', unicode: '🦉' }
       const { seq } = await fixture.send(group, ada, '', { data })
       expect((await readMessage(store.database, ada, group, seq))?.data).toEqual(data)
@@ -416,7 +416,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
 
     beforeAll(newGroup)
 
-    it('[ACL1] checks membership at the position of the message in the log', async () => {
+    it("[ACL1] checks the sender's membership at the message's position in the log", async () => {
       const place = await fixture.group([ada, bob])
       const [before, removal, after, later] = await Promise.all([
         fixture.send(place, bob, 'before'),
@@ -677,7 +677,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
       expect(both.map(({ outcome }) => outcome).sort()).toEqual(['forbidden', 'stored'])
     })
 
-    it('lets the last member leave a group, which then stays closed', async () => {
+    it('lets the last member leave a group, which then no user can join', async () => {
       const place = await fixture.group([ada])
       expect((await fixture.apply({ op: 'remove-member', conversation: place, actor: ada, user: ada })).outcome).toBe(
         'stored',

@@ -78,7 +78,7 @@ describe('cursors', () => {
     )
   })
 
-  it('[RES4] accepts only one spelling of a cursor', () => {
+  it('[RES4] refuses a cursor whose text is encoded in another way', () => {
     fc.assert(
       fc.property(anyCursor, (cursor) => {
         for (const spelling of otherSpellings(codec.encode(cursor))) expect(codec.decode(spelling)).toBeUndefined()

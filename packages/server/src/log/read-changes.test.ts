@@ -50,7 +50,7 @@ describe.each(testEngines)('reading the newest changes on the %s engine', (engin
     expect(await seqsOf(group, seventh?.xid ?? 0)).toEqual(upTo(top, top + 6))
   })
 
-  it('[LIM1] ends at its byte limit, but always includes the newest change', async () => {
+  it('[LIM1] reading changes ends at its byte limit, but includes the newest change', async () => {
     const group = await fixture.group([ada])
     for (let index = 0; index < 5; index++) await fixture.send(group, ada, 'x'.repeat(1_000))
     const all = (await seqsOf(group, 0)) ?? []
@@ -58,7 +58,7 @@ describe.each(testEngines)('reading the newest changes on the %s engine', (engin
     expect(await seqsOf(group, 0, 10)).toEqual(all.slice(-1))
   })
 
-  it('every read returns the same edited and deleted messages', async () => {
+  it('every read of the log returns the same edited and deleted messages', async () => {
     const group = await fixture.group([ada])
     const { seq: edited } = await fixture.send(group, ada, 'first')
     const { seq: deleted } = await fixture.send(group, ada, 'second')
@@ -78,7 +78,7 @@ describe.each(testEngines)('reading the newest changes on the %s engine', (engin
     expect(await seqsOf(randomUUID(), 0)).toEqual([])
   })
 
-  it('[RES5] every read returns changes of types from a later version', async () => {
+  it('[RES5] every read of the log returns changes of types from a later version', async () => {
     const group = await fixture.group([ada])
     const { seq: other, at } = await fixture.appendOther(group, ada, { type: 'message.later', target: 1 })
     const { seq: broken } = await fixture.appendOther(group, ada, { type: 'member.left' })

@@ -145,7 +145,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
     expect(await readMessagePage(store.database, stranger, channel, { kind: 'newest' }, 10)).toBeUndefined()
   })
 
-  it('[OFF1] counts unread messages; read markers stay within the log and never go back', async () => {
+  it('[OFF1] counts unread messages; read markers never go back or beyond the log', async () => {
     const group = await fixture.group([ada, bob])
     const seqs: number[] = []
     for (let index = 0; index < 6; index++)
@@ -272,7 +272,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
   })
 
   describe('the sweep for new rows', () => {
-    it('[TAIL1] finds each change, membership, read marker and revoked session once', async () => {
+    it('[TAIL1] the sweep finds each change, membership, read marker and revoked session once', async () => {
       let place = placeAt(await readPosition(store.database))
       const { position } = place
       const group = await fixture.group([ada, bob])
@@ -306,7 +306,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
       expect((await sweepChanges(store.database, ahead)).place.position).toBeGreaterThanOrEqual(ahead.position)
     })
 
-    it('[TAIL1, LIM1] limits each sweep and continues after the limit without gaps', async () => {
+    it('[TAIL1, LIM1] the sweep reads a limited number of rows and continues without gaps', async () => {
       let place = placeAt(await readPosition(store.database))
       const groups = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
       // Write more rows than one sweep reads, in several transactions. One of them alone exceeds
@@ -494,7 +494,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
       expect(await rows()).toEqual([])
     })
 
-    it('[LIM1] counts reactions written in bulk by servers of the previous version', async () => {
+    it('[LIM1] counts reactions that servers of the previous version wrote in bulk', async () => {
       const { group, target } = await place()
       const many = await fixture.users(50)
       await fixture.sql(
@@ -517,7 +517,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
       )
     })
 
-    it('[LIM1] does not share a page that has too many reactions', async () => {
+    it('[LIM1] does not share a page of messages that has too many reactions', async () => {
       const { group, target } = await place()
       const { seq: second } = await fixture.send(group, ada)
       const many = await fixture.users(sharedPageLimits.reactorsMax)

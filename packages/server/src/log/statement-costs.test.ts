@@ -293,7 +293,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over).toEqual([])
   })
 
-  it('[LIM1] channel search reads a limited number of rows, whatever the text', async () => {
+  it('[LIM1] channel search reads a limited number of rows, whatever the search term', async () => {
     const over = await expensive(
       2_500,
       ['channel', 'c', '7', 'nel 1', 'zzzz', '', ' '].map((text) => () => findChannels(watched, ada, text, 50)),
@@ -333,7 +333,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over).toEqual([])
   })
 
-  it('[LIM1] reads of log ranges examine only their range', async () => {
+  it('[LIM1] reads of a range of the log examine only that range', async () => {
     const range = { conversation: room, from: 20_000, to: 20_100 }
     const over = await expensive(2_100, [
       () => changes.readRange(watched, range, 100),
@@ -393,7 +393,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over).toEqual([])
   })
 
-  it('[LIM1] writes look up rows by key, including their triggers', async () => {
+  it('[LIM1] statements that write look up rows by key, including their triggers', async () => {
     const log = openLog(watched)
     const id = uuidv7()
     const over = await expensive(60, [
@@ -478,7 +478,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over).toEqual([])
   })
 
-  it('[LIM1] covers every named SQL statement of the server', () => {
+  it('[LIM1] the cost tests cover every named SQL statement of the server', () => {
     const named = ['database', 'log', 'accounts', 'jobs']
       .map((folder) => new URL(`../${folder}/`, import.meta.url))
       .flatMap((folder) => readdirSync(folder).map((file) => new URL(file, folder)))
