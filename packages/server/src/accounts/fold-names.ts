@@ -12,7 +12,7 @@ import type { Database } from '../database/database.ts'
 const foldingLimits = {
   everyMs: 10_000,
   batchMax: 500,
-  /** Maximum number of batches in a row. Remaining names wait for the next run. */
+  /** Maximum number of batches in one run. Remaining names wait for the next run. */
   batchesMax: 100,
   /** Maximum time that a command waits until the folded form of its name is stored. */
   patienceMs: 500,

@@ -91,7 +91,7 @@ describe.each(locales.filter(([, engine]) => testEngines.includes(engine)))(
       expect(await found('after ü')).toEqual(['mover'])
     })
 
-    it('[NAME1] folds names stored by a server of the previous version', async () => {
+    it('[NAME1] makes names searchable that a server of the previous version stored', async () => {
       await fixture.sql(
         `insert into users (id, handle, name, password_hash) values ($1, 'older', 'Çağla', ''), ($2, ' canary', 'Çanary', '')`,
         [randomUUID(), randomUUID()],

@@ -16,7 +16,7 @@ export const sessionTending = {
    */
   overDays: 7,
   batchMax: 500,
-  /** Maximum number of batches in a row. Remaining sessions wait for the next run. */
+  /** Maximum number of batches in one run. Remaining sessions wait for the next run. */
   batchesMax: 40,
 } as const
 

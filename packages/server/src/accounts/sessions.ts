@@ -104,7 +104,7 @@ export async function touchSessions(database: Database, sessionIds: readonly Id[
   })
 }
 
-/** Session as its owner sees it. */
+/** Session as its owner sees it in the list of signed-in devices. */
 export interface SessionRecord {
   readonly id: Id
   readonly createdAt: string

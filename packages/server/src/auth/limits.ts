@@ -134,7 +134,7 @@ class TokenBucket implements CorrectedBucket {
     return Math.max(-this.size, tokens - weight)
   }
 
-  /** Returns the milliseconds until one token could be taken. Takes nothing. */
+  /** Returns the milliseconds until one token of the key could be taken. Takes no token. */
   peek(key: string, nowMs: number): number {
     const tokens = this.#refilled(key, nowMs)
     this.#buckets.put(key, { tokens, atMs: nowMs })

@@ -82,7 +82,7 @@ return left`,
 /** Names of the token-bucket limits per user. */
 export type BucketName = 'sends' | 'requests' | 'members' | 'strangers' | 'connects'
 
-/** A bucket of this server that is corrected by the takings of all servers. */
+/** A token bucket of this server whose tokens are lowered by what other servers report. */
 export interface CorrectedBucket {
   readonly perSecond: number
   readonly size: number

@@ -67,7 +67,7 @@ describe('the bus codec', () => {
     ['a status', `u:${user}`, { kind: 'device', user, session: other, status: 'away' }],
     ['a list to watch', `u:${user}`, { kind: 'device', user, session: other, watched: [other] }],
   ]
-  it.each(messages)('[BUS1] %s: decodes to the message that was encoded', (_name, channel, message) => {
+  it.each(messages)('[BUS1] %s: a bus message decodes to what was encoded', (_name, channel, message) => {
     expect(receiver.decode(channel, encode(channel, message))).toEqual({ kind: 'message', message })
   })
 
@@ -86,7 +86,7 @@ describe('the bus codec', () => {
     }
   })
 
-  it('[BUS1] refuses a truncated or extended message', () => {
+  it('[BUS1] refuses a truncated or extended bus message', () => {
     const bytes = encode(room, changes(messageChange(1)))
     for (let length = 0; length < bytes.length; length++)
       expect(receiver.decode(room, bytes.subarray(0, length)).kind).toBe('refused')
@@ -153,7 +153,7 @@ describe('the bus codec', () => {
     expect(sender.encode(room, changes())).toBeUndefined()
   })
 
-  it('[LIM1] refuses to encode a message beyond its size limits', () => {
+  it('[LIM1] refuses to encode a bus message over its size limits', () => {
     const large = messageChange(1, 'x'.repeat(codecLimits.bodyMaxBytes))
     expect(sender.encode(room, changes(large))).toBeUndefined()
     const many = Array.from({ length: codecLimits.changesMax + 1 }, (_, index) => messageChange(index + 1))

@@ -53,12 +53,12 @@ const headerSchema = z.discriminatedUnion('kind', [
     kind: z.literal('changes'),
     epoch: epochSchema,
     conversation: idSchema,
-    /** The seq of the first change. The seqs of the following changes have no gaps. */
+    /** Seq of the first change in the message. The changes after it have consecutive seqs. */
     first: seqSchema,
-    /** Length in bytes of each change in the body. */
+    /** Length in bytes of each change in the message body. */
     lengths: z.array(z.int().min(2).max(codecLimits.bodyMaxBytes)).min(1).max(codecLimits.changesMax),
     xids: z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(codecLimits.changesMax),
-    /** Effect of the last change on the set of members. */
+    /** Effect of the last change in the message on the set of members. */
     effect: effectSchema.optional(),
   }),
   z.strictObject({ kind: z.literal('live'), conversation: idSchema }),
@@ -93,9 +93,9 @@ export class BusCodec {
   }
 
   /**
-   * Encodes a message. Returns undefined when the message exceeds {@link codecLimits}, or when its
-   * changes cannot share one message: none at all, gaps in seq, or a membership change before the
-   * last place.
+   * Encodes a bus message. Returns undefined when the message exceeds {@link codecLimits}, or when
+   * its changes cannot share one message: there are none, their seqs have gaps, or one before the
+   * last changes the members.
    */
   encode(channel: BusChannel, message: BusMessage): Buffer | undefined {
     const parts = toParts(message)

@@ -1,6 +1,6 @@
 /**
- * The bus for servers within one process. Production uses it for a single server, where no other
- * server listens; tests use it to connect several servers.
+ * The bus for servers within one process. In production, a single server uses it, so no other
+ * server receives its messages. Tests use it to connect several servers.
  */
 import type { Bus, BusChannel, BusMessage } from './bus.ts'
 

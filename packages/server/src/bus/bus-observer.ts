@@ -1,4 +1,4 @@
-/** The interface through which a bus reports its counts and timings. */
+/** The interface through which a bus reports counts and timings to the metrics and the log. */
 import type { Refusal } from './bus-codec.ts'
 
 /**

@@ -98,7 +98,10 @@ export class RedisBusConnection {
     return this.#isClosed
   }
 
-  /** Authenticates. Rejects when the connection ends first or Redis refuses the credentials. */
+  /**
+   * Authenticates at Redis. Rejects when the connection ends first or Redis refuses the
+   * credentials.
+   */
   async open({ username, password }: RedisAccess): Promise<void> {
     const credentials = password === '' ? [] : ['AUTH', username === '' ? 'default' : username, password]
     const reply = await this.request(['HELLO', '3', ...credentials])

@@ -131,7 +131,7 @@ export class SubscriptionProbe {
     )
   }
 
-  /** Accepts a message that arrived on the channel of the probes. */
+  /** Accepts a probe that arrived on the channel of the probes. */
   accept(nonce: string): void {
     const sent = this.#channel?.sent
     if (sent === undefined || sent.isBack || sent.nonce !== nonce) return

@@ -15,9 +15,9 @@ import { nameOf } from './bus-redis-channels.ts'
 import type { BusChannel, BusMessage } from './bus.ts'
 
 export const publisherLimits = {
-  /** Maximum number of messages in flight to Redis. */
+  /** Maximum number of bus messages in flight to Redis. */
   underWayMax: 512,
-  /** Maximum number of bytes of JSON in the queues. */
+  /** Maximum number of bytes of JSON in the publishing queues. */
   waitingMaxBytes: 8_388_608,
   /** Maximum number of queued messages over all channels. */
   waitingMax: 20_000,

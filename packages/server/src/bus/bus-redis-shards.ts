@@ -37,9 +37,12 @@ export interface ShardEvents {
   readonly onRefused: (connection: RedisBusConnection, names: readonly string[], reason: string) => void
   /** Called when a connection has ended: its subscriptions are lost. */
   readonly onEnded: (connection: RedisBusConnection, cause: GapCause) => void
-  /** Called when a shard cannot be reached. Its subscriptions cannot be confirmed for a while. */
+  /**
+   * Called when one of these Redis servers cannot be reached. Its subscriptions cannot be confirmed
+   * for a while.
+   */
   readonly onAway: (shard: Shard) => void
-  /** Called when partitions have moved to other masters. */
+  /** Called when partitions of the channels have moved to other masters. */
   readonly onOwnersChanged: () => void
   /** Called when probes are received again after some were lost. */
   readonly onGap: (cause: GapCause) => void
@@ -196,7 +199,7 @@ export class BusShards {
     shard.connection = connection
     connection.open(this.#access).then(
       () => this.#begin(shard, connection),
-      // `onClosed` has already reported the end of the connection.
+      // Nothing to do: `onClosed` has already reported the end of the connection.
       () => undefined,
     )
   }
@@ -254,7 +257,7 @@ export class BusShards {
     if (this.#isClosed) return
     const { events } = this.#options
     const masters = readMasters(reply, asked)
-    // Either a single Redis without a cluster, or a cluster that has not formed yet.
+    // This is a single Redis without a cluster, or a cluster that has not formed yet.
     if (masters === undefined) {
       if (reply instanceof RedisRefusal && !reply.text.includes('cluster support disabled'))
         events.onNote(`unable to read the masters of the cluster; ${reply.text}`)

@@ -16,7 +16,7 @@ import { groupByConnection, namesPerRequestMax, release, type Subscription } fro
 const subscriberTimings = {
   /** Time after which a caller that subscribes continues without the confirmation (rule JOIN1). */
   confirmationMs: 250,
-  /** Time within which several gaps are announced as one. */
+  /** Time for which gaps in subscriptions are collected, to announce them as one. */
   gapDelayMs: 50,
   refusedRetryMs: 100,
   noteIntervalMs: 10_000,
@@ -296,7 +296,7 @@ export class BusSubscriber {
   #followMoved(connection: RedisBusConnection, name: string): void {
     const subscription = this.#subscriptions.get(name)
     if (subscription?.connection === connection) this.#lose(name, subscription, 'moved')
-    // Ask the master that dropped the slot: it knows the new owner.
+    // Ask the master that no longer has the slot: it knows the new owner.
     this.#shards.refreshTopology(connection)
     this.#retrySoon()
   }

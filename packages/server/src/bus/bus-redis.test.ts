@@ -274,7 +274,7 @@ describe.skipIf(!hasRedis())('the bus over a Redis primary and a replica', () =>
     const one = await buses.open(pair.primary.url)
     const two = await buses.open(pair.primary.url, pair.replica.url)
     await whenWorking()
-    // The replica still answers, but receives no messages any more.
+    // The replica still answers commands, but no longer receives messages from the primary.
     await pair.replica.command('REPLICAOF', '127.0.0.1', '1')
     await waitForFact(() => !isWorking(two), { what: 'a degraded bus', timeoutMs: 20_000 })
     expect(two.bus.degraded()).toContain('do not come back')

@@ -16,9 +16,9 @@ import type { Bus, BusChannel, BusMessage } from './bus.ts'
 export interface RedisBusOptions {
   /** Redis to which messages are published. */
   readonly redis: Redis
-  /** URL of the Redis to subscribe at: the same Redis or a replica of it. */
+  /** URL of the Redis to subscribe at: the one for publishing, or a replica of it. */
   readonly subscribeUrl: string
-  /** Key of the HMAC; the same on every server. */
+  /** Key of the HMAC that authenticates bus messages; the same on every server. */
   readonly key: string
   readonly clock: Clock
   readonly observer: BusObserver

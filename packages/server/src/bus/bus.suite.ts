@@ -111,7 +111,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(one!.received).toEqual([])
     })
 
-    it('delivers nothing after unsubscribing, and delivers again after resubscribing', async () => {
+    it('the bus delivers nothing after unsubscribing, and delivers again after resubscribing', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       two!.bus.unsubscribe(room)
@@ -124,7 +124,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(seqsOf(two!.received)).toEqual([2])
     })
 
-    it('calls a listener once for each message, even after subscribing twice', async () => {
+    it('calls a message listener once for each message, even after subscribing twice', async () => {
       const [one, two] = await start(2)
       const heard: number[] = []
       two!.bus.onMessage(({ kind }) => {

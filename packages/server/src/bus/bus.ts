@@ -65,7 +65,7 @@ export interface Bus {
    * starts a sweep at once.
    */
   onGap(listener: () => void): void
-  /** Returns why the bus does not work, for `/readyz`, or undefined while it works. */
+  /** Returns the reason why the bus does not work, for `/readyz`, or undefined while it works. */
   degraded(): string | undefined
   close(): Promise<void>
 }

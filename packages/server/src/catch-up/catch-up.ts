@@ -67,7 +67,7 @@ const proofLimits = { batchMax: 500, waitingMax: 20_000 } as const
 
 export interface CatchUpOptions {
   readonly database: Database
-  /** Shared cache of pages in Redis. Set only when several servers run. */
+  /** Cache of pages in Redis, shared by all servers. Set only when several servers run. */
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
   readonly clock: Clock
   readonly epoch: () => string

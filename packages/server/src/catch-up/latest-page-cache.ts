@@ -29,7 +29,7 @@ import type { MembershipProof } from './membership-proof.ts'
 export const latestPageLimits = {
   /** Maximum size of the pages cached in this process, as JSON. */
   bytesMax: 16_000_000,
-  /** Time for which a page stays in Redis. */
+  /** Time for which a cached page stays in Redis. */
   lifeMs: 30_000,
   readsPerWindow: 4,
   windowMs: 200,
@@ -39,7 +39,7 @@ export const latestPageLimits = {
 
 export interface LatestPageCacheOptions {
   readonly database: Database
-  /** Shared cache in Redis. Set only when several servers run. */
+  /** Cache in Redis, shared by all servers. Set only when several servers run. */
   readonly cache?: Pick<SharedCache, 'read' | 'write'> | undefined
   readonly clock: Clock
   readonly epoch: () => string
@@ -53,7 +53,7 @@ export interface LatestPageCacheOptions {
 /** Cached newest page of a conversation. */
 interface Kept {
   readonly seq: number
-  /** Page content. Undefined when the page is too large to share. */
+  /** The page. Undefined when it is too large to share. */
   readonly page: SharedPage | undefined
   isWritten: boolean
 }

@@ -92,7 +92,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
     expect(count('stretches read')).toBeLessThanOrEqual(5)
   })
 
-  it('[LIM2] reads a segment once for concurrent clients, and again after its lifetime', async () => {
+  it('[LIM2] reads a segment once for concurrent clients, and again after it expired', async () => {
     await fixture.fill(group, bob, 700)
     await Promise.all(Array.from({ length: 200 }, (_, index) => segments.read(group, 5 + (index % 50), 703)))
     expect(count('stretches read')).toBe(1)

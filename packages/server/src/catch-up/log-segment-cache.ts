@@ -75,7 +75,7 @@ interface CachedSegment extends LogSegment {
   readonly settledSeq: number
 }
 
-/** State of the log that the reader of a segment knows. */
+/** State of the log that the caller knows when it requests a segment. */
 export interface SegmentReader {
   readonly top: number
   /** Cache of recent changes. It may contain the changes up to `top`. */

@@ -63,7 +63,7 @@ export class RecentChangesMemoryLimit {
     if (this.#bytes > this.#bytesMax) this.#evict()
   }
 
-  /** Stops counting a cache. */
+  /** Stops counting a cache against the limit. */
   remove(kept: Kept): void {
     if (kept.usedInTick < 0) return
     this.#quiet.delete(kept)

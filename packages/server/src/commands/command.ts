@@ -16,7 +16,7 @@ export interface Actor {
 export interface CookieJar {
   /** Begins a session for this user under a new id and sets the cookie. */
   signIn(userId: Id): Promise<Actor>
-  /** Clears the cookie. The session itself is revoked by the command. */
+  /** Clears the session cookie. The command itself revokes the session. */
   signOut(): Promise<void>
 }
 

@@ -440,7 +440,7 @@ function refuse(definition: Pick<Setting<unknown>, 'variable' | 'secret'>, text:
   throw new ConfigError(`${definition.variable} is ${shown}; ${reason}`)
 }
 
-/** Reads the environment. Throws {@link ConfigError}. */
+/** Reads the configuration from the environment variables. Throws {@link ConfigError}. */
 export function readConfig(environment: Environment): Config {
   const parsed = Object.fromEntries(
     Object.entries(settings).map(([key, definition]) => [

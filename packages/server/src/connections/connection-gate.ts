@@ -82,8 +82,8 @@ export class ConnectionGate {
   }
 
   /**
-   * Removes a closed connection. One function serves all connections, because one for each would
-   * cost memory.
+   * Removes a closed connection from the server. All connections share this one function, because
+   * one function per connection would cost memory.
    */
   readonly #forget = (closed: Connection): void => {
     const { connections, presences, feeds, metrics } = this.#parts
@@ -106,8 +106,8 @@ export class ConnectionGate {
   }
 
   /**
-   * Sends the missed changes and then `ready`. If that fails, closes the connection, and the client
-   * reconnects later.
+   * Sends a new connection the missed changes and then `ready`. If that fails, closes the
+   * connection, and its client reconnects later.
    */
   bringToPresent(connection: Connection, { user, record }: Identity, cursor: string | undefined): void {
     const request = { connection, cursor, user, session: { ...record, current: true } }

@@ -71,7 +71,7 @@ function setUp(connectionCount: number) {
 }
 
 describe('draining a server', () => {
-  it('drains at once without connections and requests', async () => {
+  it('a server without connections and requests drains at once', async () => {
     const { clock, run } = setUp(0)
     clock.advance(1_000)
     const startedAtMs = clock.nowMs()

@@ -63,7 +63,8 @@ export async function drain(options: DrainOptions): Promise<void> {
     return gate.size === 0
   })
 
-  // Engine.IO drops what is written after a close, so every response must be written before.
+  // Engine.IO drops what is written after a close, so every response must be written before the
+  // close.
   intake.close()
   await intake.whenIdle(drainTimings.answerMs)
   // A client that sends a command after each response is refused once in this time. So none of its

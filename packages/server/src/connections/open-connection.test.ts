@@ -394,7 +394,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(have).toBe(5)
     const ready = transport.eventsNamed('ready')[0]!
     connection.lost()
-    // Resuming from the cursor in `ready` sends nothing more.
+    // A client that resumes from the cursor in `ready` receives nothing more.
     const again = node.open(ada, session, ready.cursor)
     await again.opening
     expect(again.transport.seqsOf(group).filter((seq) => seq > have)).toEqual([])
@@ -786,7 +786,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }, 30_000)
 
-  it('[LIM2] resumes fifty clients with two reads of changes', async () => {
+  it('[LIM2] resumes fifty clients with two database reads of changes', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, `${index}`)
@@ -887,7 +887,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_newest_pages') + count('read_message_page_newest')).toBe(0)
   }, 30_000)
 
-  it('[LIM2, RES1] serves a cached newest page plus the changes since', async () => {
+  it('[LIM2, RES1] sends a cached newest page plus the changes after it', async () => {
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 10_050)
     const read = await top()

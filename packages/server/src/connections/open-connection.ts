@@ -44,7 +44,7 @@ export interface OpenRequest {
   readonly session: Session
 }
 
-/** A join in progress, and its feed. */
+/** A conversation that the connection is joining, and its feed. */
 interface Joining {
   readonly feed: Feed
   readonly join: Join
@@ -97,7 +97,8 @@ export async function openConnection(
     for (const { conversation } of late) connection.afterReady.add(conversation)
     const position = late.length === 0 ? second.position : first.position
 
-    // Load changes written between the two reads, unless a hint has already brought them.
+    // Load the changes written between the two reads of the memberships, unless a hint over Redis
+    // has already brought them.
     await loadRecent(parts, second, cursor)
 
     const replay = new Replay(parts, connection, cursor, { epoch, position, asOf: second.position })
@@ -151,7 +152,7 @@ interface ReplayExtent {
    * position.
    */
   readonly position: number
-  /** Position of the snapshot in which the memberships were read. */
+  /** Position of the database snapshot in which the memberships were read. */
   readonly asOf: number
 }
 

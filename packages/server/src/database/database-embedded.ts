@@ -161,7 +161,7 @@ class EmbeddedDatabase implements Database {
   }
 
   async recheckEpoch(): Promise<void> {
-    // The epoch never changes (see above).
+    // Nothing to check: the epoch never changes, because no other process can use the directory.
   }
 
   isHealthy(): Promise<boolean> {

@@ -19,7 +19,9 @@ export class DatabaseTime {
   #timer: Timer | undefined
   #isStopped = false
 
-  /** Measures the offset once and starts the timer. Rejects when the database does not answer. */
+  /**
+   * Measures the clock offset once and starts the timer. Rejects when the database does not answer.
+   */
   static async start(database: Database, clock: Clock, onProblem: (problem: unknown) => void): Promise<DatabaseTime> {
     const time = new DatabaseTime(database, clock, onProblem)
     await time.#measure()

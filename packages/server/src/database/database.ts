@@ -39,7 +39,7 @@ export interface Lane {
 
 export interface Database {
   readonly engine: 'embedded' | 'postgres'
-  /** Number of lanes that the log should use. */
+  /** Number of append queues (lanes) that the log should use, each with its own connection. */
   readonly laneCount: number
   lane(index: number): Lane
   /**

@@ -160,7 +160,7 @@ async function listen(path: string): Promise<Listener | undefined> {
     if (code === 'EACCES' || code === 'EROFS' || code === 'ENOSPC' || code === 'ENOENT') throw error
     return undefined
   }
-  // The lock must not keep the process running.
+  // The listening socket must not keep the process running.
   server.unref()
   return {
     name,
@@ -207,7 +207,10 @@ async function withSocketPath<T>(directory: string, name: string, use: (address:
   }
 }
 
-/** Asks the kernel whether a process listens on the socket. The process itself need not respond. */
+/**
+ * Tests whether a process listens on the socket. The kernel answers, so a busy or suspended process
+ * counts, too.
+ */
 async function isListening(directory: string, name: string): Promise<'yes' | 'no' | 'no socket'> {
   return withSocketPath(directory, name, (address) => {
     const socket = connect(address)

@@ -1,6 +1,6 @@
 /**
- * Configures the Postgres driver the same way for both engines: types, statement names, retries and
- * the database epoch.
+ * Configures the Postgres driver the same way for both engines: how values are parsed, how
+ * statements are prepared, how reads are retried, and how the database epoch is read.
  */
 import pg from 'pg'
 import { classifyDatabaseError, type DatabaseError, isReadWorthRetrying, readRetry } from './database-errors.ts'

@@ -84,7 +84,7 @@ describe.runIf(testEngines.includes('postgres'))('connection settings on a Postg
     // Postgres ends a lane's statement shortly after the log stops waiting for it.
     const ofLane = { ...right, statement: '2s' }
     for (const lane of [0, 1]) expect(await database.lane(lane).run({ text: shown }, 1_500)).toEqual([ofLane])
-    // Later connections get the same settings.
+    // Connections opened after this change get the same settings.
     await admin.query(
       `select pg_terminate_backend(pid, 5000) from pg_stat_activity
         where datname = current_database() and application_name = 'chorus-settings'`,

@@ -44,7 +44,7 @@ const shownOnly = { transaction_isolation: 'read committed', session_replication
 
 const checkTimeoutMs = 1_400
 
-/** Time limit of statements while a connection is being opened. */
+/** Time limit of the statements that check a new connection. */
 const openingStatementMs = checkTimeoutMs
 
 /**

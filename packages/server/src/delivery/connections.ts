@@ -1,4 +1,4 @@
-/** All open connections of this server, by user and by session. */
+/** The registry of all open connections of this server, by user and by session. */
 import type { Id } from '@chorus/protocol'
 import { Groups } from '../support/groups.ts'
 import type { Connection } from './connection.ts'

@@ -35,7 +35,7 @@ describe('the feed of a conversation', () => {
     expect(fixture.repaired).toBe(2)
   })
 
-  it('[NODE1] reads a gap once, however many connections wait for it', async () => {
+  it('[NODE1] reads missing changes once, however many connections wait for them', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(700)
     const readers = await Promise.all(Array.from({ length: 30 }, (_, index) => fixture.subscribe(`user ${index}`, 1)))
@@ -244,7 +244,7 @@ describe('the feed of a conversation', () => {
   it.each([
     ['inside the gap', 4],
     ['behind the gap', 2],
-  ])('[ACL1] hides later edits from a user removed before them: removal %s', async (_where, known) => {
+  ])('[ACL1] hides later edits from a user removed before them, with the removal %s', async (_where, known) => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -272,7 +272,7 @@ describe('the feed of a conversation', () => {
     expect(joining.transport.frames).toEqual([])
   })
 
-  it('[ACL1] keeps a rejoined user subscribed when an older repair page arrives', async () => {
+  it('[ACL1] keeps a rejoined user subscribed when an older read of a gap arrives', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)

@@ -39,12 +39,13 @@ export interface FeedHost {
   /** Requests that the feed writes its changes to its subscribers soon. */
   schedule(feed: Flushable): void
   /**
-   * Waits a moment, then reads the missing range from the primary and passes it to `acceptPage`.
+   * Waits a moment, then reads the missing changes from the primary and passes them to
+   * `acceptPage`.
    */
   repair(feed: Feed): void
-  /** Called when a user joined, so that the user's local connections join too. */
+  /** Called when a user joined, so that the user's connections at this server join, too. */
   joined(conversation: Id, user: Id): void
-  /** Called when a user left. */
+  /** Called when a user left the conversation. */
   left(conversation: Id, user: Id): void
   /**
    * Called when a removal has ended the subscriptions of these connections. The user may have
@@ -302,7 +303,7 @@ export class Feed implements Flushable, ServedLog {
     return join
   }
 
-  /** Ends a join without a subscription. */
+  /** Ends a join that did not lead to a subscription. */
   abandonJoin(join: Join): void {
     this.#joins.delete(join)
   }

@@ -52,7 +52,7 @@ describe('feeds and hints of another epoch', () => {
 })
 
 describe('feeds during a change of epoch', () => {
-  /** Opens feeds whose reads are answered when the test decides. */
+  /** Opens feeds whose database reads end only when the test lets them. */
   const openWithSlowReads = () => {
     const reads: ((page: GapPage) => void)[] = []
     const readGap: FeedsOptions['readGap'] = () => new Promise((resolve) => reads.push(resolve))

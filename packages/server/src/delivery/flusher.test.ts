@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { type Flushable, Flusher, flusherTimings } from './flusher.ts'
 
 describe('the flusher', () => {
-  it('flushes an object once, however often it is scheduled', async () => {
+  it('flushes an object once, however often its flush was requested', async () => {
     const flusher = new Flusher(() => 0)
     let flushes = 0
     const flushable: Flushable = {

@@ -37,7 +37,7 @@ describe('the outgoing queue of a connection', () => {
     expect(outbound.isBehind).toBe(false)
   })
 
-  it('[SLOW1] counts acknowledgements in the same limit and keeps their order', () => {
+  it('[SLOW1] counts acknowledgements and events in one limit and keeps their order', () => {
     const { transport, outbound, budget, failures } = open()
     for (let sent = 0; sent < 5; sent++) {
       outbound.send(answerOfBytes(50_000))

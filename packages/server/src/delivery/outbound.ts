@@ -32,7 +32,7 @@ export interface Transport {
   bufferedBytes(): number
   /** Returns a number that changes whenever the kernel accepts bytes. */
   progress(): number
-  /** Registers a listener that is called when the transport can take more. */
+  /** Registers a listener that is called when the network connection can take more. */
   onDrain(listener: () => void): void
   /**
    * Closes the network connection. `again` and `final` first send the written items; `again` then
@@ -45,7 +45,7 @@ export interface Transport {
 export class OutboundBudget {
   #heldBytes = 0
   readonly #all = new Set<Outbound>()
-  /** Queues that hold at least one item. */
+  /** Queues with at least one item that the transport has not taken. */
   readonly #stalled = new Set<Outbound>()
   readonly #watch: EventLoopStallDetector | undefined
 
@@ -190,7 +190,7 @@ export class Outbound {
     this.#flush()
   }
 
-  /** Closes a connection that does not read. */
+  /** Closes a connection whose client does not read. */
   fail(): void {
     if (this.#closed) return
     this.close()

@@ -57,7 +57,7 @@ function open(fixture = new DeliveryFixture()) {
     },
     { position: 10 },
   )
-  /** Runs one sweep and advances the clock while it waits for repairs. */
+  /** Runs one sweep, and advances the clock while the sweep waits for missing changes. */
   const sweep = async (...next: (Facts | Error)[]): Promise<void> => {
     answers.push(...next)
     let done = false
@@ -356,7 +356,7 @@ describe('the sweeper', () => {
     expect(applied).toHaveLength(1)
   })
 
-  it('[TAIL1] starts a new sweep for a request made during a sweep', async () => {
+  it('[TAIL1] starts another sweep for a request made during a sweep', async () => {
     const { fixture, sweeper, asked, answers } = open()
     let release: (facts: Facts) => void = () => undefined
     answers.push(

@@ -153,7 +153,7 @@ export class Sweeper<At extends Place> {
     this.#isPaused = true
   }
 
-  /** Resumes sweeping in a new epoch, from the given place. */
+  /** Resumes sweeping in a new database epoch, from the given position. */
   reset(place: At): void {
     this.#place = place
     this.#history++

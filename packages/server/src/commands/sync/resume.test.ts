@@ -27,7 +27,7 @@ class Follower {
     this.#user = user
   }
 
-  /** Requests one page and applies it. */
+  /** Requests one page of the sync and checks and applies its changes. */
   async page(limit = 50): Promise<SyncPage> {
     const page = await this.#node.run('sync', this.#user, {
       limit,
@@ -230,7 +230,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     expect(new Set(follower.left)).toEqual(new Set([groups[0], groups[2], groups[5]]))
   })
 
-  it('[RES2, RES3] accepts an old cursor, also on another server', async () => {
+  it('[RES2, RES3] a sync accepts an old cursor, also on another server', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     const follower = new Follower(node, ada)

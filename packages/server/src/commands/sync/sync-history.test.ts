@@ -9,7 +9,7 @@ import { LogFixture } from '../../database/testing/log-fixture.ts'
 import { openTestDatabase, type TestDatabase } from '../../database/testing/open-test-database.ts'
 import { TestNode } from '../testing/test-node.ts'
 
-describe('sync while the epoch changes', () => {
+describe('sync while the database epoch changes', () => {
   let store: TestDatabase
   let node: TestNode
   let ada: Id

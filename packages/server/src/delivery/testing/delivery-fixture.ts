@@ -148,7 +148,7 @@ export class DeliveryFixture {
     return { connection, transport }
   }
 
-  /** Opens a subscribed connection that has everything up to `seq`. */
+  /** Opens a subscribed connection whose client has everything up to `seq`. */
   async subscribe(user: Id, seq: number) {
     const opened = this.connect(user)
     const { feed, join } = await this.feeds.join(conversation, opened.connection)
@@ -189,7 +189,7 @@ export class DeliveryFixture {
     }
   }
 
-  /** Runs everything that can happen without advancing the clock. */
+  /** Runs all pending work that does not need the clock to advance. */
   async turn(): Promise<void> {
     for (let index = 0; index < 6; index++) await new Promise((resolve) => setImmediate(resolve))
   }
