@@ -65,7 +65,7 @@ function setUp() {
 }
 
 describe('a server that has lost its database', () => {
-  it('asks clients to move once another server is healthy, and again later', async () => {
+  it('a server without its database asks clients to move to a healthy server', async () => {
     const { lose, pass, moves, watch, clock } = setUp()
     await pass(10_000, true)
     expect(moves()).toBe(0)
@@ -87,7 +87,7 @@ describe('a server that has lost its database', () => {
     expect(clock.pendingCount).toBe(0)
   })
 
-  it('asks clients to move only if another server is known to be healthy', async () => {
+  it('asks no clients to move unless another server is known to be healthy', async () => {
     const alone = setUp()
     alone.lose()
     await alone.pass(60_000)
@@ -134,7 +134,7 @@ describe.skipIf(!hasRedis())('the registry of servers in Redis', () => {
     return new PeerRegistry(redis, boot)
   }
 
-  it('returns reports of other servers, removes stopping servers, and expires old entries', async () => {
+  it('the registry returns other servers, removes stopping ones, and expires old entries', async () => {
     const server = await startRedis()
     ends.push(() => server.stop())
     const [ada, bob] = [await join(server, 'a'), await join(server, 'b')]
@@ -153,7 +153,7 @@ describe.skipIf(!hasRedis())('the registry of servers in Redis', () => {
     expect(await ada.report(true)).toEqual([])
   })
 
-  it('[BUS2] lists no servers of another installation on the same Redis', async () => {
+  it('[BUS2] the registry lists no servers of another installation on the same Redis', async () => {
     const server = await startRedis()
     ends.push(() => server.stop())
     const [one, two] = [await join(server, 'a', 'chorus:one'), await join(server, 'b', 'chorus:two')]

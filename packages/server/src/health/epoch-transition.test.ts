@@ -23,7 +23,7 @@ function open() {
 }
 
 describe('the transition to a new database epoch', () => {
-  it("[RES2] drops the old epoch's state at once and retries until the position is known", async () => {
+  it('[RES2] a new epoch drops the old state at once and retries to read the position', async () => {
     const { clock, happened, answers, history } = open()
     answers.push(new Error('away'), new Error('away'), 70)
     history.begin()

@@ -45,7 +45,7 @@ function open() {
 const frame = new Frame('changes', '{}')
 
 describe('events after a stall of the process', () => {
-  it('[ACL2] sends no events right after a stall, even before timers run', () => {
+  it('[ACL2] sends no events right after a stall of the process, even before timers run', () => {
     const { clock, stalls, transport, outbound } = open()
     clock.freeze(60_000)
     // Data that waited in the sockets is handled before timers run.
@@ -55,7 +55,7 @@ describe('events after a stall of the process', () => {
     expect(outbound.isBehind).toBe(true)
   })
 
-  it('[ACL2] holds events until a sweep that began after the stall, then sends them', async () => {
+  it('[ACL2] holds events after a stall until a sweep that began later, then sends them', async () => {
     const { clock, watch, transport, outbound } = open()
     const others = [new Frame('changes', '{"a":1}'), new Frame('live', '[]'), new Frame('changes', '{"a":2}')]
     const beforeMs = clock.nowMs()
@@ -83,7 +83,7 @@ describe('events after a stall of the process', () => {
     expect(watch.mayDeliver()).toBe(false)
   })
 
-  it('after a second stall, waits for a sweep that began after it', async () => {
+  it('after a second stall, events wait for a sweep that began after it', async () => {
     const { clock, watch, stalls } = open()
     clock.freeze(2_000)
     expect(watch.mayDeliver()).toBe(false)
@@ -98,7 +98,7 @@ describe('events after a stall of the process', () => {
     expect(stalls).toHaveLength(2)
   })
 
-  it('ignores pauses shorter than the limit and timers that are late', async () => {
+  it('the stall detector ignores short pauses and slightly late timers', async () => {
     const { clock, stalls, watch, transport, outbound } = open()
     for (let index = 0; index < 20; index++) {
       clock.freeze(stallTimings.latenessMaxMs - 10)
@@ -111,7 +111,7 @@ describe('events after a stall of the process', () => {
     expect(transport.frames).toHaveLength(20)
   })
 
-  it('[SLOW1] limits the bytes of held events, not the time', async () => {
+  it('[SLOW1] limits the bytes of events held after a stall, not the time', async () => {
     const { clock, budget, watch, outbound, failures } = open()
     clock.freeze(2_000)
     outbound.send(frame)

@@ -7,7 +7,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
     let queue: JobQueue | undefined
     afterEach(() => queue?.close())
 
-    it('runs every added job and passes its kind and key', async () => {
+    it('the queue runs every added job and passes its kind and key', async () => {
       const worked: Job[] = []
       queue = await open(async (job) => void worked.push(job))
       queue.add([
@@ -20,7 +20,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
         .toBe(102)
     })
 
-    it('runs several jobs at a time, within its concurrency limit', async () => {
+    it('the queue runs several jobs at a time, within its limit', async () => {
       let running = 0
       let most = 0
       let worked = 0
@@ -36,7 +36,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       expect(most).toBeLessThanOrEqual(32)
     })
 
-    it('runs a delayed job only after its delay', async () => {
+    it('the queue runs a delayed job only after its delay', async () => {
       const at: Record<string, number> = {}
       queue = await open(async ({ key }) => void (at[key] = performance.now()))
       const addedAt = performance.now()
@@ -49,7 +49,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       expect(at.later! - addedAt).toBeGreaterThan(550)
     })
 
-    it('keeps running jobs after one job fails', async () => {
+    it('the queue keeps running jobs after one job fails', async () => {
       const worked: string[] = []
       queue = await open(async ({ key }) => {
         worked.push(key)
@@ -60,7 +60,7 @@ export function describeQueue(name: string, open: (work: JobWork) => Promise<Job
       await expect.poll(() => worked, { timeout: 10_000 }).toContain('good')
     })
 
-    it('close waits for running jobs and takes no more jobs', async () => {
+    it('closing the queue waits for running jobs and takes no more jobs', async () => {
       const ended: string[] = []
       let begun = 0
       queue = await open(async ({ key }) => {

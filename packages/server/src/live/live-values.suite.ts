@@ -41,7 +41,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       })
     const shown = (values: readonly LiveValue[]): unknown[] => values.map(({ key, value }) => [key, value])
 
-    it('[LIVE1] sends and lists a value that was set at another server', async () => {
+    it('[LIVE1] sends and lists a live value that was set at another server', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 60_000)
       there.values.set(conversation, 'location', bob, [1, 2], 60_000)
@@ -61,7 +61,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       }
     })
 
-    it('[LIVE1] delivers the newest of many values last, without sending all of them', async () => {
+    it('[LIVE1] delivers the newest of many live values last, without sending all', async () => {
       const { here, there, conversation, ada } = await start()
       for (let value = 0; value < 500; value++) {
         here.values.set(conversation, 'location', ada, value, 60_000)
@@ -72,7 +72,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       expect(shown(there.values.list(conversation))).toEqual([['location', 499]])
     })
 
-    it('[LIVE1] keeps the value that was set last, at whichever server it was set', async () => {
+    it('[LIVE1] keeps the live value that was set last, at whichever server', async () => {
       const { here, there, conversation, ada } = await start()
       for (let turn = 0; turn < 5; turn++) {
         const server = turn % 2 === 0 ? here : there
@@ -84,7 +84,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
         await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
     })
 
-    it('[LIVE1] values expire and end by null at all servers', async () => {
+    it('[LIVE1] live values expire, and end by null, at all servers', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 3_000)
       here.values.set(conversation, 'location', bob, 1, 60_000)
@@ -96,7 +96,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       await vi.waitFor(async () => expect(await there.values.read(conversation)).toEqual([]), waiting)
     })
 
-    it('[LIM3] evicts only old values of the user who exceeds the limit', async () => {
+    it('[LIM3] evicts only old live values of the user who exceeds the limit', async () => {
       const { here, there, conversation, ada, bob } = await start()
       there.values.set(conversation, 'typing', bob, true, 60_000)
       const most = holdingLimits.perConversationMax
@@ -122,7 +122,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
       }
     })
 
-    it('[ACL1] ends and refuses values of a removed user until the user rejoins', async () => {
+    it('[ACL1] ends and refuses live values of a removed user until the user rejoins', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 60_000)
       here.values.set(conversation, 'typing', bob, true, 60_000)

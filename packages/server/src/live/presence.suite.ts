@@ -31,7 +31,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
         clock.setTimer(resolve, delayMs)
       })
 
-    it('[PRES2] sends a change at one server only to watchers at the other', async () => {
+    it('[PRES2] sends a change of presence only to watchers, at whichever server', async () => {
       const [here, there] = await start()
       const [ada = '', bob = '', cleo = ''] = users(3)
       const adas = here.arrive(ada)
@@ -44,7 +44,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(bystander.told).toEqual([])
     })
 
-    it('[PRES1] finds a user at another server; the most active connection wins', async () => {
+    it('[PRES1] finds the presence of a user at another server; the most active status wins', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const phone = there.arrive(bob)
@@ -59,7 +59,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await vi.waitFor(() => expect(adas.told.at(-1)?.status).toBe('online'), waiting)
     })
 
-    it('[PRES1] reports offline with a last-seen time, some seconds after the last connection', async () => {
+    it('[PRES1] reports a user offline some seconds after the last connection, with the time', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -75,7 +75,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(there.saved.map(({ user }) => user)).toContain(bob)
     })
 
-    it('[PRES1] a move to another server does not report the user offline', async () => {
+    it('[PRES1] a user who moves to another server is not reported offline', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)
@@ -94,7 +94,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       expect(adas.told).toEqual([])
     })
 
-    it('[PRES2] stops sending presence when a watch ends, and unfollows the user', async () => {
+    it('[PRES2] stops sending presence and following the user when a watch ends', async () => {
       const [here, there] = await start()
       const [ada = '', bob = '', cleo = ''] = users(3)
       const adas = here.arrive(ada)

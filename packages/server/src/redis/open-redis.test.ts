@@ -162,7 +162,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBeNull()
   })
 
-  it('becomes available again when a read-only Redis is a primary again', async () => {
+  it('uses a read-only Redis again once it is a primary again', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     const redis = await open(pair.primary.url)
@@ -179,7 +179,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(returns).toBe(1)
   })
 
-  it('reconnects after a failover until the address leads to the new primary', async () => {
+  it('reconnects to Redis after a failover until the address leads to the new primary', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     let port = pair.primary.port

@@ -48,7 +48,7 @@ describe.skipIf(!hasRedis())('the detection of Redis evictions', () => {
   }
   const hurried = (run: () => void) => systemClock.setTimer(run, 5)
 
-  it('reports evictions together with the eviction policy', async () => {
+  it('reports Redis evictions together with the eviction policy', async () => {
     const { eviction, write } = await start('allkeys-lru')
     expect(eviction.problem()).toBeUndefined()
     await waitForFact(async () => {
@@ -58,7 +58,7 @@ describe.skipIf(!hasRedis())('the detection of Redis evictions', () => {
     expect(eviction.problem()).toMatch(/evicts keys \(maxmemory-policy allkeys-lru\); set noeviction/)
   })
 
-  it('reports nothing when Redis refuses writes instead of evicting', async () => {
+  it('reports no evictions when Redis refuses writes instead', async () => {
     const { eviction, write, looks } = await start('noeviction')
     for (let count = 0; count < 300; count++) await write()
     const before = looks()

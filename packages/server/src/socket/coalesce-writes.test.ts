@@ -41,7 +41,7 @@ async function connect(): Promise<Pair> {
 }
 
 describe('combined writes to a WebSocket', () => {
-  it('delivers texts in order, whatever their length and characters', async () => {
+  it('delivers combined WebSocket texts in order, whatever their length', async () => {
     const { wire, heard, heardAll } = await connect()
     const writes = new CoalescedWrites(wire, () => undefined)
     const texts = [
@@ -60,7 +60,7 @@ describe('combined writes to a WebSocket', () => {
     expect(heard).toStrictEqual([...texts, 'shared'])
   })
 
-  it('writes to the socket once per turn of the event loop', async () => {
+  it('writes to the WebSocket once per turn of the event loop', async () => {
     const { wire, heardAll } = await connect()
     const writes = new CoalescedWrites(wire, () => undefined)
     let written = 0
@@ -109,7 +109,7 @@ describe('combined writes to a WebSocket', () => {
     await heardAll(1)
   })
 
-  it('drops queued texts when the socket has closed', async () => {
+  it('drops queued WebSocket texts when the socket has closed', async () => {
     const { wire } = await connect()
     const writes = new CoalescedWrites(wire, () => undefined)
     writes.add('late')

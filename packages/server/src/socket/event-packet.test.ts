@@ -7,7 +7,7 @@ import { answerPacket, readPacket, readPayload } from './event-packet.ts'
 const encode = (packet: object): unknown[] => new Encoder().encode(packet as never)
 
 describe('Socket.IO event packets', () => {
-  it('reads the events that Socket.IO writes, with and without an id', () => {
+  it('reads the Socket.IO events that a client writes, with and without an id', () => {
     const name = fc.stringMatching(/^[\w .-]{1,64}$/)
     fc.assert(
       fc.property(name, fc.jsonValue(), fc.option(fc.nat(), { nil: undefined }), (event, payload, id) => {
@@ -27,7 +27,7 @@ describe('Socket.IO event packets', () => {
     )
   })
 
-  it('writes acknowledgements that Socket.IO can read', () => {
+  it('writes acknowledgements that a Socket.IO client can read', () => {
     const decoded: { id?: number; data?: unknown }[] = []
     const decoder = new Decoder()
     decoder.on('decoded', (packet: { id?: number }) => decoded.push(packet))
@@ -54,11 +54,11 @@ describe('Socket.IO event packets', () => {
     ['a name with escapes', '2["s\\u0065nd",{}]'],
     ['a name without an end', '2["send'],
     ['a name of ten thousand characters', `2["${'x'.repeat(10_000)}",{}]`],
-  ])('[LIM1] reads an event with %s as an event without a name', (_what, data) => {
+  ])('[LIM1] reads a Socket.IO event with %s as an event without a name', (_what, data) => {
     expect(readPacket(data)).toMatchObject({ kind: 'event', name: undefined })
   })
 
-  it('recognizes packets with binary attachments before parsing', () => {
+  it('recognizes Socket.IO packets with binary attachments before parsing', () => {
     expect(readPacket('51-7["send",{"_placeholder":true,"num":0}]')).toEqual({
       kind: 'binary-event',
       id: 7,
@@ -69,7 +69,7 @@ describe('Socket.IO event packets', () => {
   })
 
   it.each(['["send",{', '["send",{"a":1,"a":2}]', '["send",{"__proto__":1}]', `["send",${'['.repeat(50)}`])(
-    '[BAD1] refuses an event with the payload %s',
+    '[BAD1] refuses a Socket.IO event with the payload %s',
     (json) => {
       expect(() => readPayload(json)).toThrow(/^unable to answer; the packet /)
     },

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { decoderLimits, StrictDecoder } from './strict-decoder.ts'
 
 describe('the strict Socket.IO decoder', () => {
-  it('reads CONNECT with its cursor, and DISCONNECT', () => {
+  it('the strict decoder reads CONNECT with its cursor, and DISCONNECT', () => {
     const decoder = new StrictDecoder()
     const packets: unknown[] = []
     decoder.on('decoded', (packet) => packets.push(packet))
@@ -12,13 +12,13 @@ describe('the strict Socket.IO decoder', () => {
   })
 
   it.each(['2["send",{}]', '31[{}]', '4{"message":"x"}', '51-["x",{"_placeholder":true,"num":0}]', '9', ''])(
-    '[LIM1] refuses the packet %j',
+    '[LIM1] the strict decoder refuses the packet %j',
     (packet) => {
       expect(() => new StrictDecoder().add(packet)).toThrow('is not expected')
     },
   )
 
-  it('[LIM1] refuses binary data, long packets and too many packets before parsing', () => {
+  it('[LIM1] the strict decoder refuses binary data, long packets and too many packets', () => {
     expect(() => new StrictDecoder().add(Buffer.from('0'))).toThrow('binary')
     expect(() => new StrictDecoder().add(`0{"cursor":"${'x'.repeat(decoderLimits.packetMaxChars)}`)).toThrow('too long')
     const decoder = new StrictDecoder()

@@ -10,7 +10,7 @@ describe('the client address of a request', () => {
     expect(findClientAddress('::ffff:127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
   })
 
-  it('reads addresses that trusted proxies wrote, from right to left', () => {
+  it('reads the addresses that trusted proxies wrote in X-Forwarded-For, from the right', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('127.0.0.1', '6.6.6.6, 1.2.3.4, 10.9.8.7', balancer)).toBe('1.2.3.4')
     expect(findClientAddress('fd00::1', '2001:db8::1', balancer)).toBe('2001:db8:0:0:0:0:0:1')
@@ -32,7 +32,7 @@ describe('the client address of a request', () => {
     ['1.1.1.1, 203.0.113.7:5,\t[fd00::2]:443 , 10.0.0.1', '203.0.113.7'],
     ['203.0.113.7, , ,', '203.0.113.7'],
     [',203.0.113.7,,10.0.0.1,', '203.0.113.7'],
-  ])('finds the client address in %j', (header, client) => {
+  ])('finds the client address in the X-Forwarded-For header %j', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
     expect(findClientAddress('::ffff:7f00:1', header.split(','), balancer)).toBe(client)
   })
@@ -47,7 +47,7 @@ describe('the client address of a request', () => {
     ['1.1.1.1, 010.0.0.1', '127.0.0.1'],
     ['1.1.1.1, 1.2.3.4.5:80', '127.0.0.1'],
     [',,,', '127.0.0.1'],
-  ])('counts a request with hidden client address, %j, under its proxy', (header, client) => {
+  ])('counts a client hidden in the X-Forwarded-For header %j as its proxy', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
   })
 
@@ -85,7 +85,7 @@ describe('entries for trusted proxies', () => {
 })
 
 describe('the address key of rate limits', () => {
-  it('counts an IPv6 /64 network as one address', () => {
+  it('rate limits count an IPv6 /64 network as one address', () => {
     expect(limitKeyOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('2001:DB8:1:2::1')).toBe('2001:db8:1:2::/64')
     expect(limitKeyOf('::1')).toBe('0:0:0:0::/64')

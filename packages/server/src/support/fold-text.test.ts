@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { foldHandle, foldName } from './fold-text.ts'
 
 describe('folding of text for comparison', () => {
-  it('[NAME1] folds only A to Z in handles', () => {
+  it('[NAME1] folding a handle changes only the letters A to Z', () => {
     expect(foldHandle('Ilya.B-_9Z')).toBe('ilya.b-_9z')
     for (const other of ['İlya', 'ılya', 'élodie', 'ſam', '\u212aelvin', 'Ⅷ']) expect(foldHandle(other)).toBe(other)
   })

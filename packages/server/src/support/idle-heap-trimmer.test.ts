@@ -19,7 +19,7 @@ function open() {
 }
 
 describe('memory settings of V8 on an idle server', () => {
-  it('prefers low memory after some idle seconds, and sets it only once', () => {
+  it('V8 is set to low memory after some idle seconds, only once', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds - 1, 0)
     expect(told).toEqual([])
@@ -27,7 +27,7 @@ describe('memory settings of V8 on an idle server', () => {
     expect(told).toEqual(['memory'])
   })
 
-  it('prefers speed from the first busy second and counts idle seconds again', () => {
+  it('V8 is set to speed in the first busy second, and idle seconds count again', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds, 0)
     pass(1, heapTrimmerLimits.workMax + 1)
@@ -40,13 +40,13 @@ describe('memory settings of V8 on an idle server', () => {
     expect(told).toEqual(['memory', 'speed', 'memory'])
   })
 
-  it('sets no preference while the server is always busy', () => {
+  it('the V8 preference stays unset while the server is always busy', () => {
     const { told, pass } = open()
     pass(100, heapTrimmerLimits.workMax + 1)
     expect(told).toEqual([])
   })
 
-  it('sets flags that V8 accepts', () => {
+  it('V8 accepts the flags for low memory and for speed', () => {
     expect(() => {
       setV8Flags('memory')
       setV8Flags('speed')

@@ -16,7 +16,7 @@ it.each([
   '-1e400',
   '1e-400',
   '123456789012345678901234567890.5',
-])('[BAD1] refuses %s, which would be stored as another number', (number) => {
+])('[BAD1] refuses the JSON number %s, which would be stored as another number', (number) => {
   for (const text of [number, `[${number}]`, `{"a":{"b":[1,${number}]}}`])
     expect(() => parseJsonText(text)).toThrow('contains a number that cannot be kept; send it as a string')
 })
@@ -36,11 +36,11 @@ it.each([
   '5e-324',
   '1.7976931348623157e308',
   '100000000000000000000',
-])('accepts the number %s', (number) => {
+])('accepts the JSON number %s', (number) => {
   expect(parseJsonText(`[${number}]`)).toEqual([Number(number)])
 })
 
-it('digits in strings and keys are not checked as numbers', () => {
+it('digits in JSON strings and keys are not checked as numbers', () => {
   const text = '{"9007199254740993":"9007199254740993","\\"1e400":"1e400 \\\\"}'
   expect(parseJsonText(text)).toEqual(JSON.parse(text))
 })
@@ -53,7 +53,7 @@ it('accepts every number that JSON.stringify writes', () => {
   )
 })
 
-it('[BAD1] refuses every integer that a JavaScript number cannot represent', () => {
+it('[BAD1] refuses every JSON integer that a JavaScript number cannot represent', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 2n ** 53n, max: 2n ** 69n }), (integer) => {
       const isHeld = BigInt(Number(integer)) === integer && String(Number(integer)) === String(integer)
@@ -63,7 +63,7 @@ it('[BAD1] refuses every integer that a JavaScript number cannot represent', () 
   )
 })
 
-it('[LIM1] refuses a text with very many values before parsing it', () => {
+it('[LIM1] refuses a JSON text with very many values before parsing it', () => {
   for (const text of [
     `[${'[],'.repeat(40_000)}[]]`,
     `[${'1,'.repeat(60_000)}1]`,

@@ -17,7 +17,7 @@ function record(clock = systemClock) {
   return { events, lifecycle, part }
 }
 
-it('starts parts in order and stops them in reverse, even if one fails to stop', async () => {
+it('starts the parts of a server in order and stops them in reverse, despite errors', async () => {
   const { events, lifecycle, part } = record()
   await lifecycle.start(part('database'))
   await lifecycle.start(part('log', () => Promise.reject(new Error('broken'))))
@@ -46,7 +46,7 @@ it('gives up on a part that exceeds its stop deadline, and stops the rest', asyn
   expect(events).toContain('stuck: Error: did not stop within 5000 ms')
 })
 
-it('does not stop a part whose start failed', async () => {
+it('does not stop a part of the server whose start failed', async () => {
   const { events, lifecycle, part } = record()
   await lifecycle.start(part('database'))
   const failing = { ...part('http'), start: () => Promise.reject(new Error('port taken')) }

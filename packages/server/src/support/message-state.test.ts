@@ -10,7 +10,7 @@ const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =
   changes.map(({ json }) => (JSON.parse(json) as { message?: { text: string } }).message?.text)
 
 describe('the state of messages in cached changes', () => {
-  it('[ERASE1] is read from the start of the JSON, whatever the text contains', () => {
+  it('[ERASE1] reads the state of a message from the start of its JSON, whatever its text', () => {
     const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
     expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3, isRewrite: false })
     expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5, isRewrite: true })
