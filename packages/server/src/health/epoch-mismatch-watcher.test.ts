@@ -1,6 +1,6 @@
 /**
- * Tests that hints from other servers with another database epoch trigger a check of the database,
- * but not too often.
+ * Tests that hints over Redis from other servers with another database epoch trigger a check of the
+ * database, but not too often.
  */
 import { expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'

@@ -27,7 +27,10 @@ export class EpochMismatchWatcher {
     this.#options = options
   }
 
-  /** Records that a hint with another epoch was dropped. Starts a check unless one ran recently. */
+  /**
+   * Records that a hint over Redis with another epoch was dropped. Starts a check unless one ran
+   * recently.
+   */
   note(): void {
     const { clock, recheck, onFailed } = this.#options
     const nowMs = clock.nowMs()

@@ -16,18 +16,18 @@ import type { AttemptOutcome, WebhookAttempt } from './send-webhook.ts'
 
 export const webhookWorkerLimits = {
   /**
-   * Lifetime of a worker's claim on a lane. It is longer than one attempt, so that no other worker
-   * claims the lane during it.
+   * Lifetime of a worker's claim on a webhook lane (one conversation, one endpoint). It is longer
+   * than one attempt, so that no other worker claims the lane during it.
    */
   claimMs: 30_000,
   /**
-   * Maximum number of deliveries that one job sends from a lane. After that the lane moves to the
-   * end of the queue.
+   * Maximum number of deliveries that one job sends from a webhook lane. After that the lane moves
+   * to the end of the queue.
    */
   deliveriesPerTurn: 50,
   /**
-   * Maximum number of lanes of one endpoint that one server works on at a time, so that a slow
-   * endpoint leaves capacity for other endpoints.
+   * Maximum number of webhook lanes of one endpoint that one server works on at a time, so that a
+   * slow endpoint leaves capacity for other endpoints.
    */
   perEndpoint: 8,
   crowdedDelayMs: 500,
@@ -96,8 +96,8 @@ export function keyOfLane({ endpoint, conversation }: Lane): string {
 }
 
 /**
- * Parses the key of a lane. Returns undefined if the key is invalid: keys come from Redis, which is
- * not trusted.
+ * Parses the key of a webhook lane. Returns undefined if the key is invalid: keys come from Redis,
+ * which is not trusted.
  */
 export function laneOfKey(key: string): Lane | undefined {
   const uuid = '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'
@@ -166,8 +166,9 @@ export class WebhookWorker {
   }
 
   /**
-   * Sends the next delivery of a lane. Resolves to `more` if the lane has another due delivery, to
-   * `over` if this worker is done with it, or to the milliseconds until the next attempt.
+   * Sends the next delivery of a webhook lane. Resolves to `more` if the lane has another due
+   * delivery, to `over` if this worker is done with it, or to the milliseconds until the next
+   * attempt.
    */
   async #deliver(lane: Lane, claim: string): Promise<'more' | 'over' | number> {
     const { records, send, now, observer } = this.#options

@@ -11,10 +11,12 @@ import type { ChangeType, Id } from '@chorus/protocol'
 import { type ConsumerLease, type ConsumerPage, pageArguments } from '../log/consumer-log.ts'
 import type { Database } from '../database/database.ts'
 
-/** Maximum number of endpoints. Each change is sent to every endpoint that wants its type. */
+/**
+ * Maximum number of webhook endpoints. Each change is sent to every endpoint that wants its type.
+ */
 export const endpointsMax = 100
 
-/** Maximum deliveries that one statement of a replay makes due. */
+/** Maximum webhook deliveries that one statement of a replay makes due. */
 export const replayPageMax = 5_000
 
 export interface WebhookLane {
@@ -81,8 +83,9 @@ export async function hasEndpoints(database: Database): Promise<boolean> {
 }
 
 /**
- * Returns lanes that became due more than `graceMs` ago and that no worker has claimed, except
- * lanes that were queued less than `againMs` ago.
+ * Returns webhook lanes (deliveries of one conversation to one endpoint) that became due more than
+ * `graceMs` ago and that no worker has claimed, except lanes that were queued less than `againMs`
+ * ago.
  */
 export async function takeDueLanes(
   database: Database,
@@ -106,8 +109,8 @@ export async function takeDueLanes(
 }
 
 /**
- * Claims a lane for one worker and returns its next delivery. Returns undefined if no delivery is
- * due or another worker has claimed the lane.
+ * Claims a webhook lane for one worker and returns its next delivery. Returns undefined if no
+ * delivery is due or another worker has claimed the lane.
  */
 export async function claimLane(
   database: Database,
@@ -152,7 +155,7 @@ export async function settleDelivery(
   return rows[0]?.outcome ?? 'lost'
 }
 
-/** Releases the claim on a lane, so that another worker can take it. */
+/** Releases the claim on a webhook lane, so that another worker can take it. */
 export async function releaseLane(
   database: Database,
   { endpoint, conversation }: WebhookLane,
@@ -200,7 +203,7 @@ export async function countDeliveries(database: Database): Promise<DeliveryCount
   return rows[0] ?? { due: 0, oldestMs: 0, dead: 0 }
 }
 
-/** Deletes dead letters older than 30 days. */
+/** Deletes dead letters (webhook deliveries that were given up) older than 30 days. */
 export async function tidyDeliveries(database: Database): Promise<void> {
   await database.query({
     name: 'tidy_deliveries',
@@ -225,7 +228,7 @@ export interface WebhookEndpoint {
   readonly dead: number
 }
 
-/** Adds an endpoint. Returns false if there are already too many endpoints. */
+/** Adds a webhook endpoint. Returns false if there are already too many. */
 export async function addEndpoint(
   database: Database,
   { id, url, types, secret }: { id: Id; url: string; types: readonly ChangeType[] | null; secret: string },
@@ -249,7 +252,7 @@ export async function listEndpoints(database: Database): Promise<WebhookEndpoint
   })
 }
 
-/** Removes an endpoint. Returns false if it does not exist. */
+/** Removes a webhook endpoint. Returns false if it does not exist. */
 export async function removeEndpoint(database: Database, id: Id): Promise<boolean> {
   const rows = await database.query({
     text: 'delete from webhook_endpoints where id = $1 returning 1',
@@ -258,7 +261,9 @@ export async function removeEndpoint(database: Database, id: Id): Promise<boolea
   return rows.length > 0
 }
 
-/** Enables or disables an endpoint. When enabled, all waiting deliveries become due at once. */
+/**
+ * Enables or disables a webhook endpoint. When enabled, all waiting deliveries become due at once.
+ */
 export async function setEndpointEnabled(database: Database, id: Id, enabled: boolean): Promise<boolean> {
   const rows = await database.query({
     text: `with changed as (

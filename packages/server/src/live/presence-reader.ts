@@ -20,11 +20,11 @@ import { readPresence } from './scripts.ts'
 const readerLimits = {
   /** Time after which the users of an unreachable partition become `unknown`. */
   awayAfterMs: 2_000,
-  /** Time during which hints are gathered before their users are read. */
+  /** Time during which hints over Redis are gathered before their users are read. */
   gatherMs: 100,
-  /** Time in which every watched user is read again, in case a hint was lost. */
+  /** Time in which every watched user is read again, in case a hint over Redis was lost. */
   rereadEveryMs: 10_000,
-  /** Maximum number of users per second that are read again in case a hint was lost. */
+  /** Maximum number of users per second that are read again in case a hint over Redis was lost. */
   rereadPerSecondMax: 2_000,
   /** Maximum number of watched users on one server. Further users are `unknown` there. */
   followedMax: 100_000,
@@ -42,7 +42,7 @@ export interface PresenceReaderOptions {
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
-  /** Subscribes to hints about this user. Resolves once hints arrive. */
+  /** Subscribes to hints over Redis about this user. Resolves once hints arrive. */
   readonly subscribe: (user: Id) => Promise<void>
   readonly unsubscribe: (user: Id) => void
   /** Called for users whose server died without notice, with the time when it was last alive. */
@@ -143,7 +143,7 @@ export class RemotePresenceReader {
     return new Map(answers)
   }
 
-  /** Handles a hint from another server that this user's status changed there. */
+  /** Handles a hint over Redis from another server that this user's status changed there. */
   applyHint(user: Id): void {
     const read = this.#of(user)
     if (read.followed.has(user)) void this.#read(read, user, readerLimits.gatherMs)

@@ -39,7 +39,7 @@ export interface RedisPresenceStoreOptions {
   readonly clock: Clock
   /** Returns the database's time. */
   readonly now: () => Date
-  /** Subscribes to hints about this user. Resolves once hints arrive. */
+  /** Subscribes to hints over Redis about this user. Resolves once hints arrive. */
   readonly subscribe: (user: Id) => Promise<void>
   readonly unsubscribe: (user: Id) => void
   /** Sends a hint over Redis: servers where this user is watched read the user again. */
@@ -110,7 +110,7 @@ export class RedisPresenceStore implements PresenceStore {
     return this.#reader.ask(users)
   }
 
-  /** Handles a hint from another server that this user's status changed there. */
+  /** Handles a hint over Redis from another server that this user's status changed there. */
   applyHint(user: Id): void {
     this.#reader.applyHint(user)
   }

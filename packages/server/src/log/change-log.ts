@@ -77,8 +77,8 @@ export class ChangeLog {
 
   /**
    * Turns a conflict into a duplicate when the stored message differs from the repeated one only in
-   * the order of keys in `data`. SQL compares hashes of the JSON text, so it reports a conflict
-   * there.
+   * the order of keys in `data`. SQL compares hashes of the JSON text, so it reports a conflict in
+   * that case.
    */
   async #compareValues(send: SendRow, appended: Appended<SendOutcome>): Promise<Appended<SendOutcome>> {
     if (appended.outcome !== 'conflict' || send.data === null) return appended

@@ -45,7 +45,7 @@ export function redisConnection(
       reconnectStrategy,
       // Buffer limit of Node's own socket. The client writes until this many bytes wait, and
       // continues after they were sent, one turn of the event loop later. With Node's default of 16
-      // kB, a busy server sent only a few publishes per turn, and the rest timed out.
+      // kB, a busy server sent only a few messages per turn, and the other messages timed out.
       ...{ writableHighWaterMark: redisLimits.writtenAheadMaxBytes },
       // node-redis applies the scheme of the URL only to the first node of a cluster, so TLS is set
       // for every node.

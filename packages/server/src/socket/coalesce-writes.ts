@@ -39,8 +39,8 @@ export class CoalescedWrites {
   }
 
   /**
-   * Number of queued bytes, which are written at the end of the turn. Texts are counted in
-   * characters.
+   * Number of queued bytes, which are written at the end of the turn of the event loop. Texts are
+   * counted in characters.
    */
   get bytes(): number {
     return this.#bytes

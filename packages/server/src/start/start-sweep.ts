@@ -1,6 +1,6 @@
 /**
- * Starts the sweep, which finds changes whose hints were lost, and the part that handles a new
- * database epoch.
+ * Starts the sweep, which finds changes whose hints over Redis were lost, and the part that handles
+ * a new database epoch.
  */
 import { createSweepListener } from '../connections/listeners.ts'
 import { Sweeper } from '../delivery/sweeper.ts'
