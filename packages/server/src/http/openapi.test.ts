@@ -32,8 +32,8 @@ interface Document {
 
 interface Answer {
   readonly status: number
-  // Response body, validated against the document before a test reads it. eslint-disable-next-line
-  // @typescript-eslint/no-explicit-any
+  // Response body, validated against the document before a test reads it.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly body: any
 }
 
