@@ -141,7 +141,7 @@ describe('the rate limits', () => {
     expect(countPasses(3, () => limits.openConnection('10.0.0.1'))).toBe(1)
   })
 
-  it('a limit of 0 refuses nothing', async () => {
+  it('a rate limit of 0 refuses nothing', async () => {
     const limits = new Limits(noLimits, new ManualClock())
     expect(countPasses(2_000, () => limits.takeSend('a'))).toBe(2_000)
     expect(countPasses(2_000, () => limits.takeRequest('a'))).toBe(2_000)

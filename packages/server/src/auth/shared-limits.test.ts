@@ -125,7 +125,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     await b.takeSignUp(`2001:db8:${n + 5_000}::1`)
   })
 
-  it('subtracts messages sent at another server, after both servers reported', async () => {
+  it("messages sent at another server count against this server's limit", async () => {
     const startedAt = performance.now()
     for (let sent = 0; sent < 60; sent++) expect(mayStillSend(a)).toBe(true)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
@@ -138,7 +138,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     expect(passed + 8).toBeLessThanOrEqual(8 + ((performance.now() - startedAt) * settings.limitSends) / 1_000)
   })
 
-  it('[LIM3] subtracts the number of members added at another server', async () => {
+  it("[LIM3] members added at another server count against this server's limit", async () => {
     a.takeMembers(user, 150)
     await waitForFact(() => outcomes.length === 1, { what: 'the report of A' })
     b.takeMembers(user, 25)
@@ -188,7 +188,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     }
   })
 
-  it('each server counts alone without Redis', async () => {
+  it('each server counts its rate limits alone without Redis', async () => {
     const gone: Redis = {
       isCluster: false,
       keyOf: (name) => name,
@@ -276,7 +276,7 @@ describe('failed reports to the shared rate limits', () => {
     expect(redis.taken).toBe(8)
   })
 
-  it('[LIM1] counts a report once when only the response was lost', async () => {
+  it('[LIM1] counts a report of taken tokens once when only its response was lost', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'lose the answer'
     shared.noteTaken('sends', bucket, 'anna', 5)

@@ -113,7 +113,7 @@ describe.skipIf(!hasRedis())('the bus over one Redis', () => {
     await whenWorking()
   })
 
-  it('[JOIN1] subscribes once Redis is back, and announces the gap', async () => {
+  it('[JOIN1] the bus subscribes once Redis is back, and announces the gap', async () => {
     const [one, two] = await openTwo()
     await redis.kill9()
     await waitForFact(() => !isWorking(one) && !isWorking(two), { what: 'buses that say they are degraded' })
@@ -182,7 +182,7 @@ describe.skipIf(!hasRedis())('the bus over one Redis', () => {
     expect(two.gaps).not.toContain('connected')
   })
 
-  it('[TAIL1] replaces a connection on which nothing arrives although it is open', async () => {
+  it('[TAIL1] the bus replaces an open connection on which nothing arrives', async () => {
     const line = await startHalfOpenProxy(redis.port)
     const one = await buses.open(redis.url)
     const two = await buses.open(redis.url, line.url)
@@ -305,7 +305,7 @@ describe.skipIf(!hasRedis())('the bus over a Redis cluster', () => {
     suiteOptions(() => cluster.url),
   )
 
-  it('[TAIL1] follows a slot that moves while other subscriptions come and go', async () => {
+  it('[TAIL1] subscriptions follow a cluster slot that moves to another master', async () => {
     const [one, two] = await openTwo()
     // These channels belong to one partition and thus to one slot. Other channels of the same
     // master keep its connection busy.

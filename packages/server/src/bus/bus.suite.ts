@@ -55,7 +55,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(three!.received).toEqual([])
     })
 
-    it('[PUB1] publish never throws, never waits and never calls listeners synchronously', async () => {
+    it('[PUB1] publishing never throws, never waits and never calls listeners synchronously', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       const outcome = one!.bus.publish(room, message(1)) as unknown
@@ -85,7 +85,7 @@ export function describeBus(name: string, { open, settle }: BusSuiteOptions): vo
       expect(two!.received).toEqual(messages.map(([, sent]) => sent))
     })
 
-    it('[NODE1] [ACL1] delivers a burst complete and in order, with each membership effect', async () => {
+    it('[NODE1] [ACL1] the bus delivers a burst complete and in order, with membership effects', async () => {
       const [one, two] = await start(2)
       await two!.bus.subscribe(room)
       const sent = Array.from({ length: 500 }, (_, index) =>

@@ -62,7 +62,7 @@ describe('the ledger of the canary', () => {
     expect(said()).toEqual(['received a', 'received a', 'doubled a', 'received a', 'doubled a'])
   })
 
-  it('counts from the beginning when a server restarts or the database epoch changes', () => {
+  it('starts counting again when a server restarts or the database epoch changes', () => {
     const { ledger, said, receive } = open()
     receive('a', 100)
     ledger.receive(50, { from: 'a', boot: 'another', number: 1 }, 0)

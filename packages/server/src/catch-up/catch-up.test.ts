@@ -101,7 +101,7 @@ describe.each(testEngines)('catch-up on the %s engine', (engine) => {
     expect(catchUp.frames(bobs, first.seq)?.frames.map(({ seq }) => seq)).toEqual([first.seq])
   })
 
-  it('[ERASE1] the next edit makes changes outdated that are not sent yet', async () => {
+  it('[ERASE1] an edit makes changes outdated that were read before and not sent yet', async () => {
     const run = catchUp.serve(group, feed)
     const { seq } = await fixture.send(group, ada, 'a secret')
     run.append(await change(seq))

@@ -139,7 +139,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
     expect([after.asOf, after.changes[0]?.json.includes('second')]).toEqual([seq + 1, true])
   })
 
-  it('[RES1, LIM2] reads the first missed seq of a position once and reuses it', async () => {
+  it('[RES1, LIM2] reads the boundary (last known seq) of a position once and reuses it', async () => {
     const positions: number[] = []
     for (let index = 0; index < 8; index++) {
       positions.push(await readPosition(store.database))
@@ -199,7 +199,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
     },
   )
 
-  it('[RES1] looks up a position each time while transactions before it are open', async () => {
+  it('[RES1] reads the boundary of a position each time while earlier transactions are open', async () => {
     const position = await readPosition(store.database)
     await fixture.send(group, bob)
     expect(await segments.boundary(group, { position: position + 5, top: 4, settled: position, lacksMany })).toBe(

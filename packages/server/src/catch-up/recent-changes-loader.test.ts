@@ -63,7 +63,7 @@ describe('the loader of recent changes', () => {
     expect(reads).toMatchObject([{ conversations: ['a', 'b'], positions: [10, 40] }])
   })
 
-  it('[LIM1] limits the conversations per statement and the concurrent statements', async () => {
+  it('[LIM1] limits the conversations per load statement, and the concurrent statements', async () => {
     const { loads, reads, loaded } = open()
     const { conversationsPerStatement, statementsMax } = recentLoadLimits
     const count = conversationsPerStatement * (statementsMax + 2)
@@ -114,7 +114,7 @@ describe('the loader of recent changes', () => {
     expect(loaded).toEqual(['a'])
   })
 
-  it('[RES2] drops loads of an earlier epoch and skips unwanted conversations', async () => {
+  it('[RES2] drops loaded changes of an earlier database epoch or an unwanted conversation', async () => {
     const { loads, reads, loaded, history } = open((id) => id !== 'gone')
     const wanted = Promise.all([loads.want('a', 1), loads.want('gone', 1)])
     await turn()

@@ -50,7 +50,7 @@ describe('the memory limit of recent changes', () => {
     expect(budget.bytes).toBe(quiet.bytes + lively.bytes)
   })
 
-  it('[LIM1] stops counting a cache whose feed has ended', () => {
+  it('[LIM1] stops counting the recent changes of a conversation whose feed has ended', () => {
     const budget = new RecentChangesMemoryLimit(new ManualClock())
     const recent = new RecentChanges(budget)
     fill(recent, 1, 10)

@@ -65,7 +65,7 @@ describe.each(testEngines)('responses after a stored change on the %s engine', (
     await vi.waitFor(() => expect(bobs.seqsOf(group)).toEqual([4, 5, 6]))
   })
 
-  it('[ACK2] adding a member returns the member without a further read', async () => {
+  it('[ACK2] adding a member returns the member without a further database read', async () => {
     const carol = await fixture.user('Carol')
     const before = node.statements.length
     const { member } = await node.run('put-member', ada, { conversation: group, user: carol, role: 'moderator' })

@@ -83,7 +83,7 @@ describe('the connection gate', () => {
       }
     }
 
-    it('releases the connection when the client leaves during authentication', async () => {
+    it('a client that leaves during authentication frees its connection slot', async () => {
       const { app, limits, port, whenAsked } = await listen()
       try {
         const opened = vi.spyOn(gate, 'open')
@@ -107,7 +107,7 @@ describe('the connection gate', () => {
       }
     })
 
-    it('[SSE1] answers a temporary refusal with a stream, and behind balancers with 503', async () => {
+    it('[SSE1] sends a temporary refusal as an event stream, and behind balancers as 503', async () => {
       const { app } = await listen()
       const refusal = vi
         .spyOn(gate, 'refusal', 'get')

@@ -270,7 +270,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ERASE1] hides text that is deleted on this server during a replay', async () => {
+  it('[ERASE1] hides text that is deleted while missed changes are being sent', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     const bobs = await cursorOf(bob)
@@ -594,7 +594,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       .filter((event) => event.conversation === place && event.left === true)
       .map(({ seq }) => seq)
 
-  it('[ACL1] [CP1] sends a removal during a join before the next checkpoint', async () => {
+  it('[ACL1] [CP1] sends a removal that comes during a join before the next checkpoint', async () => {
     for (const step of ['read_newest_pages', 'read_conversation', 'read_standing'])
       for (const announced of [true, false]) {
         const place = await fixture.group([bob])
@@ -652,7 +652,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(leftOf(later, place)).toEqual([])
   })
 
-  it('[TAIL1] [ACL1] [CP1] rejoins after a removal whose hint was lost', async () => {
+  it('[TAIL1] [ACL1] [CP1] joins a conversation again after a removal whose hint was lost', async () => {
     for (const newsOfJoin of [true, false])
       for (const [before, between, after] of [
         [0, 600, 3],
@@ -741,7 +741,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
   })
 
-  it('[SLOW1, CP1] sends a replay page by page, with a resumable checkpoint after each', async () => {
+  it('[SLOW1, CP1] sends missed changes page by page, with a resumable checkpoint after each page', async () => {
     const second = await fixture.group([ada, bob])
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -786,7 +786,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   }, 30_000)
 
-  it('[LIM2] resumes fifty clients with two database reads of changes', async () => {
+  it('[LIM2] fifty resuming clients cost two database reads of changes', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, `${index}`)
@@ -805,7 +805,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
   })
 
-  it('[LIM2] reads missed changes that are no longer cached once for fifty clients', async () => {
+  it('[LIM2] reads changes that are no longer cached once for fifty resuming clients', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -912,7 +912,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect([count('read_newest_pages'), count('read_newest_changes')]).toEqual([1, 1])
   }, 30_000)
 
-  it('[ACL1] hides an edit after the removal, though another client loaded it', async () => {
+  it("[ACL1] hides an edit after the user's removal, though another client loaded it", async () => {
     const place = await fixture.group([bob, ada])
     const cursor = await cursorOf(ada)
     const bobs = await cursorOf(bob)

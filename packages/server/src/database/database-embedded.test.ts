@@ -44,7 +44,7 @@ async function withDatabase<T>(use: (fixture: LogFixture) => Promise<T>): Promis
 }
 
 describe('the embedded database', { timeout: 60_000 }, () => {
-  it('keeps its data and its epoch after a close', async () => {
+  it('the embedded database keeps its data and its epoch after a close', async () => {
     const [epoch, group] = await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const made = await fixture.group([ada])
@@ -57,7 +57,7 @@ describe('the embedded database', { timeout: 60_000 }, () => {
     })
   })
 
-  it('refuses a second opening of the same folder and leaves the first unharmed', async () => {
+  it('refuses to open a database folder twice, and leaves the first opening unharmed', async () => {
     await withDatabase(async (fixture) => {
       await expect(openEmbeddedDatabase(folder)).rejects.toThrow(/^unable to open the data directory .* is using it/)
       expect(await fixture.sql('select 1 as one')).toEqual([{ one: 1 }])
@@ -109,7 +109,7 @@ describe('the embedded database', { timeout: 60_000 }, () => {
   })
 
   it.runIf(existsSync(new URL('log/change-log.js', built)))(
-    '[ACK1] keeps every acknowledged change after SIGKILL',
+    '[ACK1] keeps every acknowledged change when the process is killed',
     async () => {
       const [ada, group] = await withDatabase(async (fixture) => {
         const user = await fixture.user()

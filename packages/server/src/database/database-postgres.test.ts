@@ -141,7 +141,7 @@ describe.runIf(testEngines.includes('postgres'))('connections to a Postgres serv
     }
   })
 
-  it('[ACK2] reports a cut write as lost, even if later attempts are refused', async () => {
+  it('[ACK2] reports a write with a cut connection as lost, even if retries are refused', async () => {
     const proxy = await startProxy(store.url ?? '')
     const database = await openPostgresDatabase({ url: proxy.url, applicationName: 'chorus-proxied' })
     try {
@@ -204,7 +204,7 @@ describe.runIf(testEngines.includes('postgres'))('slow statements on a Postgres 
         (error: DatabaseError) => error.kind,
       )
 
-  it('[DB2] uses no additional backends, however often reads time out', async () => {
+  it('[DB2] uses no additional Postgres backends, however often reads time out', async () => {
     let most = 0
     for (let round = 0; round < 5; round++) {
       const kinds = await Promise.all(Array.from({ length: 10 }, () => slow(300)))

@@ -149,7 +149,7 @@ describe('the lock of a data directory', () => {
   })
 
   it.runIf(existsSync(built) && canUnshare)(
-    '[LOCK1] refuses a process in other namespaces, where both are process 1',
+    '[LOCK1] refuses the lock in other namespaces, where both processes have pid 1',
     async () => {
       const container = ['unshare', '--pid', '--net', '--mount-proc', '--fork', '--kill-child']
       const first = await lockElsewhere(container)
@@ -173,7 +173,7 @@ describe('the lock of a data directory', () => {
     30_000,
   )
 
-  it("[LOCK1] refuses while the holder's socket listens, whatever pid the lock names", async () => {
+  it("[LOCK1] refuses the lock while the holder's socket listens, whatever pid is named", async () => {
     const lock = await lockDirectory(folder)
     const held = JSON.parse(readFileSync(current(), 'utf8')) as object
     for (const pid of [1, 999_999_999, process.pid]) {
@@ -185,7 +185,7 @@ describe('the lock of a data directory', () => {
     ;(await lockDirectory(folder)).release()
   })
 
-  it.runIf(existsSync(built))('[LOCK1] refuses while the holder is suspended, until it is killed', async () => {
+  it.runIf(existsSync(built))('[LOCK1] refuses the lock of a suspended holder until it is killed', async () => {
     const first = await lockElsewhere()
     first.child.kill('SIGSTOP')
     await expect(lockDirectory(folder)).rejects.toThrow(/is using it/)

@@ -27,14 +27,14 @@ async function outcomeOf(...kinds: readonly DatabaseErrorKind[]): Promise<string
 }
 
 describe('retries of database reads', () => {
-  it('[ACK2] reports `lost` after an attempt was cut, even if later ones are refused', async () => {
+  it('[ACK2] reports `lost` after a lost connection, even if later attempts are refused', async () => {
     expect(await outcomeOf('lost', 'refused', 'refused', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'lost', 'retryable', 'refused')).toBe('lost')
     expect(await outcomeOf('refused', 'refused', 'refused', 'refused')).toBe('refused')
     expect(await outcomeOf('refused', 'retryable', 'refused', 'retryable')).toBe('retryable')
   })
 
-  it("[ACK2] returns the database's own error, even after an attempt was cut", async () => {
+  it("[ACK2] returns the database's own error, even after an attempt lost its connection", async () => {
     expect(await outcomeOf('lost', 'refused', 'lost')).toBe('answered')
     expect(await outcomeOf('lost', 'data')).toBe('data')
     expect(await outcomeOf('lost', 'bug')).toBe('bug')

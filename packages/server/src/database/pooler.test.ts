@@ -72,7 +72,7 @@ ${settings}
     return url.href
   }
 
-  it('[DB1] works behind pgbouncer in session mode, with every setting applied', async () => {
+  it('[DB1] the server works behind pgbouncer in session mode, with every setting applied', async () => {
     const database = await openPostgresDatabase({ url: await startPooler('session'), applicationName: 'chorus-pooled' })
     try {
       await migrate(database)

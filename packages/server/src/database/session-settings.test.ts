@@ -74,7 +74,7 @@ describe.runIf(testEngines.includes('postgres'))('connection settings on a Postg
     ['a search_path', '-c search_path=public'],
     ['synchronous_commit', '-c synchronous_commit=off -c jit=on'],
     ['a time zone and an isolation', '-c timezone=Asia/Tokyo -c default_transaction_isolation=serializable'],
-  ])('[DB1] settings apply to every connection, although DATABASE_URL sets %s', async (_what, options) => {
+  ])("[DB1] the server's settings apply to every connection, although DATABASE_URL sets %s", async (_what, options) => {
     const database = await open((url) => {
       if (options !== undefined) url.searchParams.set('options', options)
     })

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { DeliveryTrace } from './delivery-trace.ts'
 
 describe('the delivery trace', () => {
-  it('returns the trace of one change in order of time', () => {
+  it('returns the trace entries of one change in order of time', () => {
     let nowMs = 0
     const trail = new DeliveryTrace(() => ++nowMs)
     trail.note('published', 'a', 1, 3)

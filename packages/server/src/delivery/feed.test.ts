@@ -13,7 +13,7 @@ import { conversation, DeliveryFixture, memberChange, messageChange, sendRemoval
 import type { RecordingTransport } from './testing/recording-transport.ts'
 
 describe('the feed of a conversation', () => {
-  it('[NODE1] delivers the next change, drops repeats and waits for missing ones', async () => {
+  it('[NODE1] a feed delivers the next change, drops repeats and waits for missing ones', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(8)
     const { transport } = await fixture.subscribe('ada', 3)
@@ -52,7 +52,7 @@ describe('the feed of a conversation', () => {
     expect(readers[1]!.transport.frames[0]).toBe(readers[0]!.transport.frames[0])
   })
 
-  it('[NODE1] retries a failed read of a gap and loses nothing', async () => {
+  it('[NODE1] retries a failed read of missing changes and loses nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(5)
     const { transport } = await fixture.subscribe('ada', 0)
@@ -63,7 +63,7 @@ describe('the feed of a conversation', () => {
     expect(transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[BUS1, NODE1] a forged future seq costs one read and delivers nothing', async () => {
+  it('[BUS1, NODE1] a forged future seq costs one database read and delivers nothing', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(3)
     const { transport, feed } = await fixture.subscribe('ada', 3)
@@ -132,7 +132,7 @@ describe('the feed of a conversation', () => {
     expect(feed.finishJoin(join, 390)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[ACL1] ends a batch after each membership change, and sends removals alone', () => {
+  it('[ACL1] a batch of changes ends after each membership change; removals are sent alone', () => {
     const changes = [
       messageChange(1),
       memberChange(2, 'member.joined', 'bob'),
@@ -144,7 +144,7 @@ describe('the feed of a conversation', () => {
     expect(splitBatches(changes).map((batch) => batch.map(({ seq }) => seq))).toEqual([[1, 2], [3, 4], [5], [6]])
   })
 
-  it('[SLOW1] ends a batch at its maximum count or at 256 kB', () => {
+  it('[SLOW1] a batch of changes ends at its maximum count or at 256 kB', () => {
     const many = Array.from({ length: 450 }, (_, index) => messageChange(index + 1))
     expect(splitBatches(many).map(({ length }) => length)).toEqual([200, 200, 50])
     const large = Array.from({ length: 10 }, (_, index) => messageChange(index + 1, 'x'.repeat(60_000)))
@@ -288,7 +288,7 @@ describe('the feed of a conversation', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([2, 3, 4, 5])
   })
 
-  it("[ACL1] remembers a user's later removal when an earlier one arrives", async () => {
+  it("[ACL1] remembers a user's later removal when an earlier removal arrives", async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)

@@ -8,7 +8,7 @@ import type { FeedsOptions } from './feeds.ts'
 import { conversation, DeliveryFixture, messageChange } from './testing/delivery-fixture.ts'
 
 describe('feeds and hints of another epoch', () => {
-  it('[RES2] [PUB1] drops and reports hints of another epoch, and accepts its own', async () => {
+  it('[RES2] [PUB1] drops and reports hints of another database epoch, and accepts its own', async () => {
     let foreign = 0
     const fixture = new DeliveryFixture({ onForeignEpoch: () => foreign++ })
     fixture.appendMessages(2)

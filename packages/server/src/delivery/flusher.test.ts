@@ -46,7 +46,7 @@ describe('the flusher', () => {
     expect(order.at(-1)).toBe('late')
   })
 
-  it('flushes the remaining objects when one fails', async () => {
+  it('a failed flush of one object does not stop the flush of others', async () => {
     const problems: unknown[] = []
     const flusher = new Flusher(
       () => 0,

@@ -21,7 +21,7 @@ function open(budget = new OutboundBudget(), isReading = false) {
 }
 
 describe('the outgoing queue of a connection', () => {
-  it('[SLOW1] writes at once while the transport accepts bytes, later in order', () => {
+  it('[SLOW1] writes frames at once while the transport accepts bytes, later in order', () => {
     const { transport, outbound, budget } = open()
     const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
     for (const frame of frames) outbound.send(frame)

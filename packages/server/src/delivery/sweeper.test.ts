@@ -262,7 +262,7 @@ describe('the sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
   })
 
-  it("[CP1] leaves events after the sweep's start or position to a later checkpoint", async () => {
+  it("[CP1] a checkpoint leaves out events after the sweep's start or position", async () => {
     const { fixture, answers, sweeper } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -294,7 +294,7 @@ describe('the sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }, { cursor: 'cursor 30' }])
   })
 
-  it('[TAIL1] does not wait for deliveries after a sweep that reached its limit', async () => {
+  it('[TAIL1] a sweep that reached its limit does not wait for deliveries', async () => {
     const { fixture, sweep, asked } = open()
     await fixture.subscribe('ada', 0)
     fixture.appendMessages(3)
@@ -309,7 +309,7 @@ describe('the sweeper', () => {
     expect(fixture.clock.nowMs() - startedAtMs).toBeLessThan(2 * sweeperTimings.catchUpMaxMs)
   })
 
-  it('[ACL1] reports removed users whose connections are still subscribed', async () => {
+  it('[ACL1] the sweep reports removed users whose connections are still subscribed', async () => {
     const { fixture, sweep, stale } = open()
     await fixture.subscribe('ada', 5)
     await sweep({ position: 20, members: [{ user: 'ada', conversation, leftSeq: 9, readSeq: null, xid: 1 }] })
@@ -377,7 +377,7 @@ describe('the sweeper', () => {
     expect(asked).toEqual([10, 11])
   })
 
-  it('[RES2] ignores a sweep that began in an earlier epoch', async () => {
+  it('[RES2] ignores the result of a sweep that began in an earlier database epoch', async () => {
     const { fixture, sweeper, asked, answers } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(1)

@@ -70,7 +70,7 @@ describe.each(testEngines)('creating conversations on the %s engine', (engine) =
     expect(outcomes).toEqual(['done', 'done', 'done', 'done', 'rate-limited', 'rate-limited'])
   })
 
-  it('[ADD1] counts the same stranger again for every new group', async () => {
+  it('[ADD1] adding the same stranger to a new group counts again', async () => {
     const [spammer, victim] = (await fixture.users(2)) as [Id, Id]
     const outcomes: string[] = []
     for (let group = 0; group < 6; group++) outcomes.push(await createGroup(spammer, [victim]))
@@ -99,7 +99,7 @@ describe.each(testEngines)('creating conversations on the %s engine', (engine) =
     for (let turn = 0; turn < 5; turn++) expect(await createGroup(ada, [bob, cleo])).toBe('done')
   })
 
-  it('[ADD1] does not count a retry, an existing direct conversation or a role change', async () => {
+  it('[ADD1] a retry, an existing direct conversation or a role change counts no stranger', async () => {
     const [ada, bob, cleo] = (await fixture.users(3)) as [Id, Id, Id]
     limitStrangers(2)
     const direct = { kind: 'direct' as const, members: [bob] }

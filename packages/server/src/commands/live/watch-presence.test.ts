@@ -111,7 +111,7 @@ describe('watching presence while users leave', () => {
     await vi.waitFor(() => expect([...connection.watched.keys()]).toEqual([cleo, ada]))
   })
 
-  it('[PRES2] does not watch a user who leaves during the check', async () => {
+  it('[PRES2] does not watch the presence of a user who leaves during the check', async () => {
     const connection = await connect(ada)
     intercept('read_sharing', async (answer) => {
       const rows = await answer()
@@ -125,7 +125,7 @@ describe('watching presence while users leave', () => {
     expect([...connection.watched.keys()]).toEqual([cleo])
   })
 
-  it('[PRES2] keeps the later of two watch lists, whichever check ends first', async () => {
+  it('[PRES2] keeps the later of two presence watch lists, whichever check ends first', async () => {
     const connection = await connect(ada)
     let second: Promise<unknown> | undefined
     intercept('read_sharing', async (answer) => {
@@ -137,7 +137,7 @@ describe('watching presence while users leave', () => {
     expect([...connection.watched.keys()]).toEqual([cleo])
   })
 
-  it('[PRES2] ends only the watches that cannot be checked', async () => {
+  it('[PRES2] ends only the presence watches that cannot be checked', async () => {
     const connection = await connect(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, connection)
     const query = vi.fn(() => Promise.reject(new Error('away')))

@@ -158,7 +158,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     }
   }, 60_000)
 
-  it('[RES1] misses nothing that arrives between pages of many conversations', async () => {
+  it('[RES1] a sync misses nothing that arrives between pages of many conversations', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 12 }, () => fixture.group([ada, bob])))
     const follower = new Follower(node, ada)
@@ -179,7 +179,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     expect(follower.limited).toEqual([])
   })
 
-  it('[RES1, LIM1] reads no more memberships than a page shows, each exactly once', async () => {
+  it('[RES1, LIM1] a sync page reads no more memberships than it shows, each exactly once', async () => {
     await newPeople()
     const groups = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
     const left = await Promise.all(Array.from({ length: 30 }, () => fixture.group([bob, ada])))
@@ -257,7 +257,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     }
   })
 
-  it('[RES2] resets foreign, future and unreadable cursors, in sync and connections', async () => {
+  it('[RES2] resets the client for foreign, future and unreadable cursors', async () => {
     await newPeople()
     const group = await fixture.group([ada, bob])
     const session = await fixture.session(ada)
@@ -309,7 +309,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     expect(transport.eventsNamed('conversation')[0]?.messages).toHaveLength(50)
   }, 60_000)
 
-  it('[ACL4] answers `limited`, with the history, after a join since the cursor', async () => {
+  it('[ACL4] answers `limited`, with the history, if the user joined since the cursor', async () => {
     await newPeople()
     const group = await fixture.group([bob])
     const again = await fixture.group([bob, ada])
@@ -337,7 +337,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     expect(transport.events.map(({ event }) => event)).toEqual(['ready'])
   })
 
-  it('[ACL1, ACL4] answers `limited` after a new join between two pages of a conversation', async () => {
+  it('[ACL1, ACL4] answers `limited` if the user joined again between two pages', async () => {
     await newPeople()
     const group = await fixture.group([bob, ada])
     const follower = new Follower(node, ada)
