@@ -11,8 +11,11 @@ it.each([
   expect(readClusterCommand(line)).toEqual(command)
 })
 
-it.each(['kill', 'kill all', 'start 2 3', 'add 1', 'start -1', 'quit'])('a running cluster refuses the command %j with one line', (line) => {
-  const answer = readClusterCommand(line)
-  expect(answer).toMatch(/^unable to run .*; commands: add/)
-  expect(answer).not.toContain('\n')
-})
+it.each(['kill', 'kill all', 'start 2 3', 'add 1', 'start -1', 'quit'])(
+  'a running cluster refuses the command %j with one line',
+  (line) => {
+    const answer = readClusterCommand(line)
+    expect(answer).toMatch(/^unable to run .*; commands: add/)
+    expect(answer).not.toContain('\n')
+  },
+)
