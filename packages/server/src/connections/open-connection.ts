@@ -50,6 +50,14 @@ interface Joining {
   readonly join: Join
 }
 
+/** How far the client is in a conversation. */
+interface Reached {
+  /** The client has every change up to and including this seq. */
+  readonly seq: number
+  /** The user was a member at this seq, which is `seq` or later. */
+  readonly provedSeq: number
+}
+
 /** Opens the connection. Resolves when the connection is ready or closed. */
 export async function openConnection(
   parts: Parts,
@@ -182,12 +190,12 @@ class Replay {
       return
     }
     if (this.#cursor === undefined) {
-      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, reachedBy(membership))
       return
     }
     const step = await this.#plan(membership, this.#cursor)
     if (step === undefined) {
-      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, membership.seq)
+      if (joining !== undefined) await this.#handOver(membership, joining.feed, joining.join, reachedBy(membership))
       return
     }
     const reached = await this.#send(step, joining)
@@ -208,10 +216,10 @@ class Replay {
   }
 
   /**
-   * Sends one step of the plan. Returns the seq up to which the client now has everything, or
-   * undefined if it may receive nothing more of the conversation.
+   * Sends one step of the plan. Returns how far the client is now, or undefined if it may receive
+   * nothing more of the conversation.
    */
-  async #send(step: ReplayStep, joining: Joining | undefined): Promise<number | undefined> {
+  async #send(step: ReplayStep, joining: Joining | undefined): Promise<Reached | undefined> {
     const { conversation, seq, membershipMoved } = step.membership
     switch (step.kind) {
       case 'left': {
@@ -239,7 +247,9 @@ class Replay {
         // that the client does not count those changes again.
         if (marker.seq > page.seq) this.#connection.send(frameOf('conversation', { ...state, seq: marker.seq }))
         await this.#endPage(conversation, page.seq, page.messages.length * 100)
-        return page.seq >= seq ? page.seq : this.#sendChanges(step.proof, page.seq, joining)
+        return page.seq >= seq
+          ? { seq: page.seq, provedSeq: page.seq }
+          : this.#sendChanges(step.proof, page.seq, joining)
       }
       case 'changes': {
         const { readSeq, unread } = step.membership
@@ -250,7 +260,11 @@ class Replay {
   }
 
   /** Sends every change with a seq above `after`, up to the seq of the membership proof. */
-  async #sendChanges(proof: MembershipProof, after: number, joining: Joining | undefined): Promise<number | undefined> {
+  async #sendChanges(
+    proof: MembershipProof,
+    after: number,
+    joining: Joining | undefined,
+  ): Promise<Reached | undefined> {
     // The proof shows membership only as of its own seq. So send changes only while no removal has
     // arrived since.
     const left = joining?.join.left
@@ -258,7 +272,7 @@ class Replay {
       sendRemoval(this.#connection, left)
       return undefined
     }
-    if (after >= proof.seq) return after
+    if (after >= proof.seq) return { seq: after, provedSeq: after }
     // Send only up to the seq at which the membership was proved; `ready` promises no more. The
     // feed delivers newer changes, and applies removals.
     const missed = this.#parts.catchUp.frames(proof, after + 1)
@@ -271,7 +285,7 @@ class Replay {
       // rest again (ERASE1).
       if (!missed.isCurrent()) return this.#readAndSend(proof, seq)
     }
-    return missed.frames.at(-1)?.seq ?? after
+    return { seq: missed.frames.at(-1)?.seq ?? after, provedSeq: proof.seq }
   }
 
   /**
@@ -279,7 +293,7 @@ class Replay {
    * already show in a later state. It stops at that seq: on a busy log, reading on to the current
    * end would never finish.
    */
-  async #readAndSend(proof: MembershipProof, after: number): Promise<number | undefined> {
+  async #readAndSend(proof: MembershipProof, after: number): Promise<Reached | undefined> {
     const { conversation, seq: top } = proof
     let latest = proof
     let reached = after
@@ -301,7 +315,7 @@ class Replay {
         await this.#endPage(conversation, reached, batch.length, frame.bytes)
       }
     }
-    return this.#connection.isOpen ? reached : undefined
+    return this.#connection.isOpen ? { seq: reached, provedSeq: Math.max(reached, latest.seq) } : undefined
   }
 
   /**
@@ -334,10 +348,10 @@ class Replay {
    * Hands the conversation over from the replay to the feed, so that no change is skipped or sent
    * twice.
    */
-  async #handOver({ conversation }: Membership, feed: Feed, join: Join, seq: number): Promise<void> {
-    let reached = seq
+  async #handOver({ conversation }: Membership, feed: Feed, join: Join, from: Reached): Promise<void> {
+    let reached = from
     for (let round = 0; round < openLimits.handOverRoundsMax; round++) {
-      const outcome = feed.finishJoin(join, reached)
+      const outcome = feed.finishJoin(join, reached.seq, reached.provedSeq)
       switch (outcome.kind) {
         case 'subscribed':
           this.#parts.feeds.release(feed)
@@ -349,7 +363,7 @@ class Replay {
         case 'missing': {
           const proof = await this.#parts.catchUp.prove(this.#connection.user, conversation)
           const more =
-            proof === undefined ? await this.#tellRemoval(conversation) : await this.#readAndSend(proof, reached)
+            proof === undefined ? await this.#tellRemoval(conversation) : await this.#readAndSend(proof, reached.seq)
           if (more === undefined) {
             this.#abandon({ feed, join })
             return
@@ -362,4 +376,9 @@ class Replay {
     // the beginning (rule LIM1).
     throw new Error(`${conversation} changes faster than the connection reads it`)
   }
+}
+
+/** Returns how far a client is that needs nothing up to the seq at which its membership was read. */
+function reachedBy({ seq }: Membership): Reached {
+  return { seq, provedSeq: seq }
 }

@@ -341,6 +341,23 @@ describe('the feed of a conversation', () => {
     expect(bob.transport.frames).toEqual([])
   })
 
+  it('[LIM2] [ACL1] sends a joining client changes that its proof covers, without a read', async () => {
+    const fixture = new DeliveryFixture()
+    fixture.appendMessages(1)
+    const ada = await fixture.subscribe('ada', 1)
+    const bob = fixture.connect('bob')
+    const { feed, join } = await fixture.feeds.join(conversation, bob.connection)
+    fixture.append(messageChange(2), messageChange(3))
+    await fixture.recent.load([{ conversation, seq: 3 }], 1)
+    ada.feed.accept(fixture.log[1]!)
+    await fixture.turn()
+    expect(feed.finishJoin(join, 1, 2)).toEqual({ kind: 'missing', from: 2, to: 2 })
+    expect(feed.finishJoin(join, 1, 3)).toEqual({ kind: 'subscribed' })
+    ada.feed.accept(fixture.log[2]!)
+    await fixture.settle()
+    expect(bob.transport.seqsOf(conversation)).toEqual([2, 3])
+  })
+
   it('[LIM2] [ACL1] fills a gap from cached changes without a read, removals first', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(2)
@@ -515,7 +532,7 @@ describe('the feed of a conversation', () => {
       }),
       { numRuns: 200 },
     )
-  }, 60_000)
+  })
 })
 
 /**

@@ -309,10 +309,11 @@ export class Feed implements Flushable, ServedLog {
   }
 
   /**
-   * Finishes a join whose connection has been sent everything up to `seq`. Sends the rest and
-   * subscribes the connection, in one turn of the event loop.
+   * Finishes a join whose connection has been sent everything up to `seq`, and whose user was a
+   * member at `provedSeq`, which is `seq` or later. Sends the rest and subscribes the connection, in
+   * one turn of the event loop.
    */
-  finishJoin(join: Join, seq: number): JoinOutcome {
+  finishJoin(join: Join, seq: number, provedSeq = seq): JoinOutcome {
     // A removal up to `seq` no longer counts: the user has joined again since.
     if (join.left !== undefined && join.left.seq > seq) {
       this.#joins.delete(join)
@@ -323,9 +324,9 @@ export class Feed implements Flushable, ServedLog {
     // The caller reads them together with a membership check (rule ACL1).
     if (seq < this.#baseSeq) return { kind: 'missing', from: seq + 1, to: this.#baseSeq }
     if (seq < this.#flushedSeq) {
-      // These changes may show edits made after `seq`, when the user may no longer have been a
+      // These changes may show edits made after `provedSeq`, when the user may no longer have been a
       // member. So the caller reads them together with a membership check, too.
-      const rest = this.recent.asOf > seq ? undefined : this.recent.range(seq + 1, this.#flushedSeq)
+      const rest = this.recent.asOf > provedSeq ? undefined : this.recent.range(seq + 1, this.#flushedSeq)
       if (rest === undefined) return { kind: 'missing', from: seq + 1, to: this.#flushedSeq }
       for (const batch of splitBatches(rest)) join.connection.send(changesFrame(this.conversation, batch))
     }
