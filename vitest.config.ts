@@ -30,7 +30,7 @@ export default defineConfig({
           globalSetup: ['packages/server/src/database/testing/embedded-template.ts'],
           pool: 'forks',
           maxWorkers: 3,
-          testTimeout: 15_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
@@ -41,8 +41,8 @@ export default defineConfig({
           maxWorkers: 3,
           include: ['tests/api/**/*.test.ts'],
           pool: 'forks',
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {
@@ -90,8 +90,8 @@ export default defineConfig({
           // Much of it is waiting for animations and time-outs: two files at a time keep two cores
           // busy.
           maxWorkers: 2,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
         },
       },
     ],

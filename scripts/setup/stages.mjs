@@ -54,20 +54,24 @@ function tests(project, folders, more = []) {
 }
 
 const reasonLinesMax = 8
+const placesMax = 5
 
 /**
- * Returns one text for each failure: its first line and, because a process that did not start
- * prints its reason last, the last lines before the stack.
+ * Returns one text for each failure: its first line, the last lines before the stack (a process
+ * that did not start prints its reason last), and the places in our own files.
  */
 function failuresOf({ testResults = [] }) {
   return testResults.flatMap(({ name: path, status, message, assertionResults = [] }) => {
     const failed = assertionResults.filter((test) => test.status === 'failed')
     const whole = failed.length === 0 && status === 'failed' ? [{ fullName: '', failureMessages: [message] }] : []
     return [...failed, ...whole].map(({ fullName, failureMessages }) => {
-      const lines = (failureMessages[0] ?? '').split('\n').filter((line) => !/^ +at /.test(line))
-      const [reason = '', ...others] = lines
+      const lines = (failureMessages[0] ?? '').split('\n')
+      const isPlace = (line) => /^ +at /.test(line)
+      const [reason = '', ...others] = lines.filter((line) => !isPlace(line))
+      const places = lines.filter((line) => isPlace(line) && line.includes(root) && !line.includes('node_modules'))
       const where = [relative(root, path), ...(fullName === '' ? [] : [fullName])].join(': ')
-      return [`${where}: ${reason}`, ...others.slice(-reasonLinesMax)].join('\n    ')
+      const shown = [...others.slice(-reasonLinesMax), ...places.slice(0, placesMax).map((line) => line.trim())]
+      return [`${where}: ${reason}`, ...shown].join('\n    ')
     })
   })
 }

@@ -5,11 +5,11 @@
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
-import { expect } from 'vitest'
-import { HttpUser, waitForFact } from '@chorus/testkit'
+import { expect, onTestFailed, TestRunner } from 'vitest'
+import { HttpUser, patienceMs, waitForFact } from '@chorus/testkit'
 
 export const password = 'a long enough password'
-const patienceMs = 10_000
+const pageTextMaxChars = 600
 
 const makeHandle = (): string => `p${randomUUID().slice(0, 8)}`
 
@@ -68,6 +68,7 @@ export class Person {
     context.setDefaultTimeout(patienceMs)
     const page = await context.newPage()
     const person = new Person(context, page, name, handle)
+    if (TestRunner.getCurrentTest() !== undefined) onTestFailed(({ task }) => person.#explain(task.result?.errors?.[0]))
     context.on('page', (opened) => person.#watch(opened))
     context.on('request', (request) => {
       const { protocol, host } = new URL(request.url())
@@ -105,6 +106,17 @@ export class Person {
   ): Promise<Person> {
     const user = await HttpUser.signUp(url, { name, password, handle: makeHandle() })
     return Person.arriveSignedIn(browser, url, user, { ...options, name })
+  }
+
+  /** Adds what the page shows to the error of a failed test. */
+  async #explain(error: { message: string; stack?: string } | undefined): Promise<void> {
+    if (error === undefined) return
+    const text = await this.page
+      .evaluate(() => `${window.location.pathname}: ${document.body.innerText}`)
+      .catch((unreadable: unknown) => String(unreadable))
+    const shown = `${this.name} sees ${text.replaceAll(/\s+/g, ' ').slice(0, pageTextMaxChars)}`
+    error.message += `\n${shown}`
+    error.stack = `${error.stack ?? ''}\n${[shown, ...this.surprises].join('\n')}`
   }
 
   #watch(page: Page): void {
@@ -182,7 +194,7 @@ export class Person {
         if (await toEnd.isVisible()) await toEnd.click({ timeout: 1_000 })
         return false
       },
-      { what: `the message ${text}, stored`, timeoutMs: patienceMs, everyMs: 50 },
+      { what: `the message ${text}, stored`, everyMs: 50 },
     )
   }
 

@@ -186,7 +186,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     server.send(tea, ada, 'last')
     await eventually(() => expect(textsOf(bobs, tea).at(-1)).toBe('last'))
     expect(seqsOf(notices, tea)).toEqual(Array.from({ length: 301 }, (__, index) => base + 1 + index))
-  }, 20_000)
+  })
 
   it('[ACL2] a client with a revoked session signs out and keeps pending messages', async () => {
     const ada = server.addUser('ada')
@@ -232,7 +232,7 @@ describe('the outbox, end to end', () => {
     await eventually(() => expect(client.outbox.get()).toEqual([]))
     expect(server.texts(tea)).toEqual(expected)
     expect(server.texts(cake)).toEqual(expected)
-  }, 30_000)
+  })
 
   it('[ACK2] the outbox keeps a refused message as failed, to retry or discard', async () => {
     const ada = server.addUser('ada')
@@ -283,7 +283,7 @@ describe('the outbox, end to end', () => {
     await eventually(() => expect(textsOf(second, tea)).toEqual(['before', 'offline 1', 'offline 2']))
     expect(second.data.get()).toBe('live')
     expect(seqsOf(notices, tea)).toEqual([4, 5])
-  }, 20_000)
+  })
 
   it('[CLI1] a restart keeps applied changes that no stored cursor covers yet', async () => {
     const ada = server.addUser('ada')
@@ -425,7 +425,7 @@ describe('the outbox, end to end', () => {
       ),
       { numRuns: 25, endOnFailure: true },
     )
-  }, 60_000)
+  })
 })
 
 describe('the local copy of the client', () => {
@@ -472,7 +472,7 @@ describe('the local copy of the client', () => {
     expect(textsOf(client, tea)).toEqual(Array.from({ length: 120 }, (_, index) => `m${index}`))
     expect(messages.view.get().hasOlder).toBe(false)
     expect(notices).toEqual([])
-  }, 20_000)
+  })
 
   it('[RES2] after `reset`, the client reloads all conversations and keeps pending messages', async () => {
     const ada = server.addUser('ada')
@@ -492,7 +492,7 @@ describe('the local copy of the client', () => {
     await eventually(() => expect(textsOf(client, tea)).toEqual(['of the new history', 'waiting']))
     expect(notices.map(({ epoch, change }) => [epoch, change.seq])).toEqual([['epoch2', 4]])
     await eventually(() => expect(client.data.get()).toBe('live'))
-  }, 20_000)
+  })
 
   it('[ACL1] [ACL4] the client shows a conversation only while the user is a member', async () => {
     const ada = server.addUser('ada')
@@ -531,7 +531,7 @@ describe('the local copy of the client', () => {
     await eventually(() => expect(client.conversations.get()).toEqual([]))
     await isReady(client)
     expect(notices.map(({ change }) => change.type)).toEqual(['member.left'])
-  }, 20_000)
+  })
 
   it('unread counts stay correct after deletions and after reading on other devices', async () => {
     const ada = server.addUser('ada')
@@ -708,7 +708,7 @@ describe('the connection of the client', () => {
     await eventually(() => expect(client.connection.get()).toMatchObject({ state: 'ready', transport: 'socket-io' }))
     server.send(tea, ada, 'by socket')
     await eventually(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
-  }, 20_000)
+  })
 
   it('[CLI1] a move opens the new connection first and loses no change', async () => {
     const ada = server.addUser('ada')

@@ -3,7 +3,7 @@
  * answers pings and stores every text packet in order.
  */
 import { WebSocket } from 'ws'
-import { waitForFact } from './wait-for-fact.ts'
+import { patienceMs, waitForFact } from './wait-for-fact.ts'
 
 const keptPacketsMax = 100_000
 
@@ -65,7 +65,7 @@ export class EngineClient {
     if (this.ws.readyState === WebSocket.OPEN) this.ws.send(data, () => undefined)
   }
 
-  async waitForPacket(fits: (packet: string) => boolean, what = 'a packet', timeoutMs = 10_000): Promise<string> {
+  async waitForPacket(fits: (packet: string) => boolean, what = 'a packet', timeoutMs = patienceMs): Promise<string> {
     return waitForFact(
       () => {
         if (this.isClosed && !this.packets.some(fits)) throw new Error(`closed: ${JSON.stringify(this.end)}`)
@@ -75,7 +75,7 @@ export class EngineClient {
     )
   }
 
-  async waitForClose(timeoutMs = 10_000): Promise<void> {
+  async waitForClose(timeoutMs = patienceMs): Promise<void> {
     await waitForFact(() => this.isClosed, { what: 'the end of the connection', timeoutMs })
   }
 

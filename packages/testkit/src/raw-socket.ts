@@ -4,7 +4,7 @@
  */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
-import { waitForFact } from './wait-for-fact.ts'
+import { patienceMs, waitForFact } from './wait-for-fact.ts'
 
 const keptMaxBytes = 4 * 1024 * 1024
 
@@ -43,11 +43,11 @@ export class RawSocket {
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(this.text)?.[1] ?? 0)
   }
 
-  async waitForStatus(timeoutMs = 10_000): Promise<number> {
+  async waitForStatus(timeoutMs = patienceMs): Promise<number> {
     return waitForFact(() => this.status, { what: 'an answer', timeoutMs })
   }
 
-  async waitForClose(timeoutMs = 10_000): Promise<void> {
+  async waitForClose(timeoutMs = patienceMs): Promise<void> {
     await waitForFact(() => this.isClosed, { what: 'the end of the connection', timeoutMs })
   }
 

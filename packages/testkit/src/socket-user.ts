@@ -5,7 +5,7 @@
  */
 import { io } from 'socket.io-client'
 import type { ManagerOptions, Socket, SocketOptions } from 'socket.io-client'
-import { waitForFact } from './wait-for-fact.ts'
+import { patienceMs, waitForFact } from './wait-for-fact.ts'
 
 const keptEventsMax = 100_000
 const connectTimeoutMs = 10_000
@@ -108,7 +108,7 @@ export class SocketUser {
   }
 
   /** Waits for an event for which `fits` returns true. Events received earlier count as well. */
-  waitFor(fits: (event: ReceivedEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<ReceivedEvent> {
+  waitFor(fits: (event: ReceivedEvent) => boolean, what = 'an event', timeoutMs = patienceMs): Promise<ReceivedEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }
 
@@ -116,7 +116,7 @@ export class SocketUser {
    * Waits until a change with this or a later seq was received. Changes are delivered in order, so
    * every earlier change has arrived by then.
    */
-  async waitForSeq(conversation: string, seq: number, timeoutMs = 10_000): Promise<void> {
+  async waitForSeq(conversation: string, seq: number, timeoutMs = patienceMs): Promise<void> {
     await waitForFact(() => this.changesOf(conversation).some((change) => change.seq >= seq), {
       what: `seq ${seq} of ${conversation}`,
       timeoutMs,

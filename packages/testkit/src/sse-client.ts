@@ -4,7 +4,7 @@
  */
 import { request } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { waitForFact } from './wait-for-fact.ts'
+import { patienceMs, waitForFact } from './wait-for-fact.ts'
 
 const keptEventsMax = 100_000
 
@@ -78,7 +78,7 @@ export class SseClient {
   }
 
   /** Waits for an event for which `fits` returns true. Events received earlier count as well. */
-  waitFor(fits: (event: SseEvent) => boolean, what = 'an event', timeoutMs = 10_000): Promise<SseEvent> {
+  waitFor(fits: (event: SseEvent) => boolean, what = 'an event', timeoutMs = patienceMs): Promise<SseEvent> {
     return waitForFact(() => this.events.find(fits), { what, timeoutMs })
   }
 

@@ -2,6 +2,13 @@
  * Waits for a condition instead of a fixed time. A test that sleeps is slow on an idle machine and
  * fails on a busy one; a test that waits for a condition is neither slow nor unreliable.
  */
+
+/**
+ * Time to wait for a condition that no rule limits. It only ends tests that would wait for ever, so
+ * it is longer than any pause of a busy machine.
+ */
+export const patienceMs = 30_000
+
 export interface WaitOptions {
   /** Description of the condition, for the error message. */
   readonly what?: string
@@ -17,7 +24,7 @@ type Falsy = undefined | null | false | 0 | ''
  */
 export async function waitForFact<T>(
   probe: () => T | Promise<T>,
-  { what = 'the fact', timeoutMs = 10_000, everyMs = 20 }: WaitOptions = {},
+  { what = 'the fact', timeoutMs = patienceMs, everyMs = 20 }: WaitOptions = {},
 ): Promise<Exclude<T, Falsy>> {
   const startedAt = performance.now()
   let cause: unknown

@@ -200,5 +200,5 @@ describe('Markdown text', () => {
       }),
       { numRuns: 1_500 },
     )
-  }, 60_000)
+  })
 })

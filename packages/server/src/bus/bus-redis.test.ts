@@ -292,7 +292,7 @@ describe.skipIf(!hasRedis())('the bus over a Redis cluster', () => {
   let cluster: RedisCluster
   beforeAll(async () => {
     cluster = await startRedisCluster()
-  }, 60_000)
+  })
   afterAll(() => cluster.remove())
   const openTwo = async (): Promise<[OpenedBus, OpenedBus]> => {
     const two: [OpenedBus, OpenedBus] = [await buses.open(cluster.url), await buses.open(cluster.url)]

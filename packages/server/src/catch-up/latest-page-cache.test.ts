@@ -134,7 +134,7 @@ describe.each(testEngines)('the cache of newest pages on the %s engine', (engine
     )
     expect(here.outcomes).toContain('local')
     if (redis !== undefined) expect(there.outcomes).toContain('hit')
-  }, 60_000)
+  })
 
   it('[ACL1] shows no cached page to removed members and no deleted text', async () => {
     const { pages } = open()
@@ -192,7 +192,7 @@ describe.each(testEngines)('the cache of newest pages on the %s engine', (engine
     expect(outcomes.filter((outcome) => outcome === 'read').length).toBeLessThanOrEqual(
       windows * (latestPageLimits.readsPerWindow + 1),
     )
-  }, 30_000)
+  })
 
   it('[LIM1] reads a page separately for each user if it is too large to share', async () => {
     const { seq } = await fixture.send(group, bob, 'loved by many')

@@ -173,7 +173,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
     const far = (await fixture.seqs(group)).length
     expect(await segments.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
     expect(await readBoundary(store.database, group, first, far)).toBeUndefined()
-  }, 30_000)
+  })
 
   it.each(['the boundary', 'the stretch'] as const)(
     '[LIM2] reads one segment for clients with different needs when %s is requested first',

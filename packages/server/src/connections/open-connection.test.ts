@@ -373,7 +373,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       opened.every(({ transport }) => applied(transport, group, start) === end),
     )
     expect(opened.length).toBeGreaterThanOrEqual(5)
-  }, 30_000)
+  })
 
   it('[CP1] sends everything covered by the cursor in `ready` before that event', async () => {
     const other = await fixture.group([ada, bob])
@@ -492,7 +492,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         connection.lost()
       }
     }
-  }, 30_000)
+  })
 
   it("[ACL1] hides messages after a removal during another conversation's replay", async () => {
     const cursor = await cursorOf(ada)
@@ -688,7 +688,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         applied(opened.transport, place, 3)
         opened.connection.lost()
       }
-  }, 60_000)
+  })
 
   it('[ACL1] never subscribes a user removed between the two membership reads', async () => {
     const place = await fixture.group([bob, ada])
@@ -784,7 +784,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       }
       again.connection.lost()
     }
-  }, 30_000)
+  })
 
   it('[LIM2] fifty resuming clients cost two database reads of changes', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
@@ -885,7 +885,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { limit: 50 })))
     for (const page of pages) expect(page.conversations[0]?.messages).toHaveLength(50)
     expect(count('read_newest_pages') + count('read_message_page_newest')).toBe(0)
-  }, 30_000)
+  })
 
   it('[LIM2, RES1] sends a cached newest page plus the changes after it', async () => {
     const cursor = await cursorOf(ada)
@@ -910,7 +910,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
     const count = (name: string): number => node.statements.filter((statement) => statement === name).length
     expect([count('read_newest_pages'), count('read_newest_changes')]).toEqual([1, 1])
-  }, 30_000)
+  })
 
   it("[ACL1] hides an edit after the user's removal, though another client loaded it", async () => {
     const place = await fixture.group([bob, ada])
@@ -933,7 +933,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await until('the removal', () => transport.seqsOf(place).includes(removal))
     expect(Math.max(...transport.seqsOf(place))).toBe(removal)
     expect(JSON.stringify(transport.events)).not.toContain('a secret')
-  }, 30_000)
+  })
 
   it('[ACL2] sends nothing to a session revoked during opening', async () => {
     const cursor = await cursorOf(ada)

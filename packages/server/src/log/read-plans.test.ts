@@ -110,7 +110,7 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
     )
     client = new pg.Client({ connectionString: store.url, options: '-c plan_cache_mode=force_generic_plan' })
     await client.connect()
-  }, 60_000)
+  })
   afterAll(async () => {
     await client.end()
     await store.close()

@@ -156,7 +156,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
       expect(follower.have.get(group)).toBe(seqs.length)
       expect(follower.told.get(group)?.map(({ seq }) => seq)).toEqual(seqs.slice(3))
     }
-  }, 60_000)
+  })
 
   it('[RES1] a sync misses nothing that arrives between pages of many conversations', async () => {
     await newPeople()
@@ -307,7 +307,7 @@ describe.each(testEngines)('receiving missed changes on the %s engine', (engine)
     expect(transport.seqsOf(over)).toEqual([])
     expect(transport.eventsNamed('conversation')).toMatchObject([{ conversation: over, limited: true, seq: 10_004 }])
     expect(transport.eventsNamed('conversation')[0]?.messages).toHaveLength(50)
-  }, 60_000)
+  })
 
   it('[ACL4] answers `limited`, with the history, if the user joined since the cursor', async () => {
     await newPeople()
