@@ -158,7 +158,6 @@ export class Connection {
   }
 
   #enter(to: StateName, from: StateName, event: ConnectionEvent): void {
-    const { clock } = this.#options
     this.#cancelRetry()
     switch (to) {
       case 'idle':
@@ -186,16 +185,18 @@ export class Connection {
           this.#enter('offline', from, event)
           return
         }
-        const retryInMs = backoffDelayMs(this.#attempt, clock, this.#retryAfterMs)
+        const retryInMs = backoffDelayMs(this.#attempt, this.#options.clock, this.#retryAfterMs)
         this.#attempt += 1
         this.#retryAfterMs = undefined
-        this.#cancelRetry = clock.after(retryInMs, () => this.#dispatch('retry-due'))
+        this.#cancelRetry = this.#options.clock.after(retryInMs, () => this.#dispatch('retry-due'))
         this.#status.set({ state: 'waiting', attempt: this.#attempt, retryInMs })
         return
       }
       case 'offline':
         this.#closeAll()
-        this.#cancelRetry = clock.after(backoffMaxMs * (0.5 + clock.random()), () => this.#dispatch('retry-due'))
+        this.#cancelRetry = this.#options.clock.after(backoffMaxMs * (0.5 + this.#options.clock.random()), () =>
+          this.#dispatch('retry-due'),
+        )
         this.#status.set({ state: 'offline' })
         return
       case 'closed': {
@@ -240,12 +241,12 @@ export class Connection {
 
   #closeAll(): void {
     this.#cancelMove()
-    this.#choice.cancelReturn()
     for (const link of [this.#current, this.#next, this.#retired]) link?.close()
     this.#current = undefined
     this.#next = undefined
     this.#retired = undefined
     this.#leaving = undefined
+    this.#planReturn()
   }
 
   #open(transport: Transport): Link {
@@ -329,8 +330,8 @@ export class Connection {
     }
   }
 
-  #onCurrentLost({ readyAtMs }: Link, end: Extract<LinkEnd, { kind: 'lost' }>): void {
-    if (readyAtMs !== undefined && this.#options.clock.now() - readyAtMs >= stableAfterMs) this.#attempt = 0
+  #onCurrentLost(link: Link, end: Extract<LinkEnd, { kind: 'lost' }>): void {
+    if (link.readyAtMs !== undefined && this.#options.clock.now() - link.readyAtMs >= stableAfterMs) this.#attempt = 0
     if (this.#next === undefined) {
       this.#onLost(end)
       return

@@ -42,14 +42,12 @@ export class Link {
     this.#handlers = handlers
     // A transport may call a handler before `connect` returns. Such a call is ignored, because the
     // owner does not have the link yet.
-    const ifLive = (run: () => void): void => {
-      if (this.#link !== undefined && !this.#isClosed) run()
-    }
+    const isLive = (): boolean => this.#link !== undefined && !this.#isClosed
     this.#link = transport.connect(cursor, {
-      onOpen: () => ifLive(() => this.#onOpen()),
-      onEvent: (event) => ifLive(() => this.#onEvent(event)),
-      onProgress: () => ifLive(() => this.#onProgress()),
-      onEnd: (end) => ifLive(() => this.end(end)),
+      onOpen: () => isLive() && this.#onOpen(),
+      onEvent: (event) => isLive() && this.#onEvent(event),
+      onProgress: () => isLive() && this.#onProgress(),
+      onEnd: (end) => isLive() && this.end(end),
     })
     this.endAfter(openTimeoutMs)
   }

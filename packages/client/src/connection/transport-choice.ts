@@ -60,7 +60,7 @@ export class TransportChoice {
     this.#returns = 0
   }
 
-  /** Schedules a move to the preferred transport if `current` is a fallback. */
+  /** Schedules a move to the preferred transport if `current` is a fallback. Cancels an earlier plan. */
   planReturn(current: Transport | undefined, move: (preferred: Transport) => void): void {
     this.#cancelReturn()
     const [preferred] = this.#transports
@@ -70,9 +70,5 @@ export class TransportChoice {
       this.#returns = Math.min(this.#returns + 1, 8)
       move(preferred)
     })
-  }
-
-  cancelReturn(): void {
-    this.#cancelReturn()
   }
 }

@@ -118,13 +118,12 @@ export class MemberList implements Members {
   }
 
   async #loadNow(): Promise<readonly Member[]> {
-    const { api, conversation, users } = this.#options
     for (let attempt = 0; ; attempt += 1) {
       const changesBefore = this.#changes
       const members: Member[] = []
       for (let page: string | undefined; members.length < membersMax; ) {
-        const answer = await api.call('list-members', {
-          conversation,
+        const answer = await this.#options.api.call('list-members', {
+          conversation: this.#options.conversation,
           limit: limits.pageMax,
           ...(page !== undefined && { page }),
         })
@@ -133,7 +132,7 @@ export class MemberList implements Members {
         if (page === undefined || answer.members.length === 0) break
       }
       if (this.#changes !== changesBefore && attempt < loadsMax) continue
-      users.put(members.map(({ user }) => user))
+      this.#options.users.put(members.map(({ user }) => user))
       this.#cell.set(members)
       return members
     }

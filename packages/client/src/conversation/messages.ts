@@ -204,12 +204,12 @@ export class MessageList implements Messages {
   }
 
   #compute(): TimelineView {
-    const { slot, outbox } = this.#options
+    const { slot } = this.#options
     const { window } = slot.timeline
     const items: TimelineItem[] = (window?.entries ?? []).map((entry) => this.#toItem(entry))
     // Pending messages follow the newest message, so a view of older messages does not show them.
     if (window?.hasAfter !== true && !slot.isLeft) {
-      const waiting = outbox.items.get().filter(({ conversation }) => conversation === slot.id)
+      const waiting = this.#options.outbox.items.get().filter(({ conversation }) => conversation === slot.id)
       if (waiting.length > 0) {
         const here = new Set(items.map(({ key }) => key))
         for (const item of waiting) if (!here.has(item.clientId)) items.push(this.#toPending(item))

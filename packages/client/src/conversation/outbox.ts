@@ -357,20 +357,22 @@ export class Outbox {
   }
 
   async #attempt(record: OutboxRecord): Promise<void> {
-    const { clientId, conversation } = record
     try {
       const { seq, createdAt } = await this.#options.send(record)
-      this.#settleWaiter(clientId, { seq, createdAt })
+      this.#settleWaiter(record.clientId, { seq, createdAt })
       // Do not store the message after a sign-out: its text would stay on the device.
-      if (this.#isStopped || !this.#entries.has(clientId)) return
-      const appliedSeq = this.#options.appliedSeqOf(conversation)
-      if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([clientId])
+      if (this.#isStopped || !this.#entries.has(record.clientId)) return
+      const appliedSeq = this.#options.appliedSeqOf(record.conversation)
+      if (appliedSeq === undefined || seq <= appliedSeq) await this.#remove([record.clientId])
       else {
         const acknowledged: OutboxRecord = { ...record, status: { state: 'acknowledged', seq, createdAt } }
         this.#set(acknowledged, false)
         await this.#store(acknowledged)
         // The log may have delivered this message while it was being stored.
-        this.settleUpTo(conversation, this.#options.appliedSeqOf(conversation) ?? Number.POSITIVE_INFINITY)
+        this.settleUpTo(
+          record.conversation,
+          this.#options.appliedSeqOf(record.conversation) ?? Number.POSITIVE_INFINITY,
+        )
       }
     } catch (error) {
       await this.#onRefused(record, toChorusError(error))

@@ -23,21 +23,20 @@ export const gapPauseMs = 100
 
 /** Passes the changes released by the timeline to the summary and the application, in order. */
 export function applyStep(parts: ReplicaParts, slot: ConversationReplica, { applied, next }: TimelineStep): void {
-  const { copy } = parts
   // The log position may have moved even without a change to report. It must be stored, or changes
   // are reported again after a restart (rule CLI1).
-  copy.change(slot)
+  parts.copy.change(slot)
   for (const change of applied) {
     // The conversation object from the server may already include this change.
     const isNews = change.seq > (slot.state?.summary.seq ?? 0)
-    if (slot.state !== undefined) copy.setState(slot, applyChangeToSummary(slot.state, change, parts.me))
+    if (slot.state !== undefined) parts.copy.setState(slot, applyChangeToSummary(slot.state, change, parts.me))
     if (isNews) applyMembership(parts, slot, change)
   }
   if (applied.length > 0) {
     notifyChanged(slot)
     parts.saver.saveSoon()
   }
-  const { epoch } = copy
+  const { epoch } = parts.copy
   for (const change of applied) guarded(() => parts.onChange({ epoch, conversation: slot.id, change }), parts.onError)
   parts.onMoved(slot.id, slot.timeline.appliedSeq)
   if (next === 'read-missing') readChangesLater(parts, slot)
@@ -56,7 +55,7 @@ export function applyMembership(parts: ReplicaParts, slot: ConversationReplica, 
  * the member first.
  */
 async function addMember(
-  { users, copy }: ReplicaParts,
+  parts: ReplicaParts,
   slot: ConversationReplica,
   userId: string,
   role: Role,
@@ -70,7 +69,7 @@ async function addMember(
   }
   if (!isWanted()) return
   const { merges } = slot
-  const user = await users.get(userId)
+  const user = await parts.users.get(userId)
   // While the profile was loading, the member may have left, or the server may have sent a newer
   // member list.
   const since = slot.timeline.changesAfter(joinedSeq)
@@ -78,7 +77,7 @@ async function addMember(
   if (isGone || merges !== slot.merges || !isWanted() || slot.state === undefined) return
   const { summary, unreadAsOfSeq } = slot.state
   const members = [...summary.members, { user, role, joinedSeq, readSeq: 0 }]
-  copy.setState(slot, { summary: { ...summary, members }, unreadAsOfSeq })
+  parts.copy.setState(slot, { summary: { ...summary, members }, unreadAsOfSeq })
 }
 
 function readChangesLater(parts: ReplicaParts, slot: ConversationReplica): void {
@@ -91,19 +90,18 @@ function readChangesLater(parts: ReplicaParts, slot: ConversationReplica): void 
 }
 
 async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attempt: number): Promise<void> {
-  const { copy } = parts
   try {
-    for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !copy.isStopped(); pages += 1) {
+    for (let pages = 0; slot.timeline.isMissing && !slot.isLeft && !parts.copy.isStopped(); pages += 1) {
       const after = slot.timeline.appliedSeq
       const answer = await parts.api.call('list-changes', { conversation: slot.id, after, limit: limits.pageMax })
-      if (copy.isStopped()) return
+      if (parts.copy.isStopped()) return
       applyStep(parts, slot, slot.timeline.applyChanges(answer.changes.filter(isChange)))
       if (slot.timeline.appliedSeq === after || pages >= pagesMax) {
         throw new ChorusError('unavailable', 'unable to load missing changes; the server does not have them yet')
       }
     }
   } catch (error) {
-    if (copy.isStopped()) return
+    if (parts.copy.isStopped()) return
     if (!(error instanceof ChorusError) || error.code !== 'not-found') {
       retryLater(parts, error, attempt, () => readChanges(parts, slot, attempt + 1))
       return
@@ -111,22 +109,17 @@ async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attem
     // The server answered `not-found`: the user was removed from the conversation. The held changes
     // may contain that removal.
     applyStep(parts, slot, slot.timeline.skipTo())
-    copy.leave(slot)
+    parts.copy.leave(slot)
   }
   slot.isRepairing = false
   settle(parts, slot)
 }
 
 /** Calls `read` again after a back-off. */
-export function retryLater(
-  { clock, onError }: ReplicaParts,
-  error: unknown,
-  attempt: number,
-  read: () => Promise<void>,
-): void {
+export function retryLater(parts: ReplicaParts, error: unknown, attempt: number, read: () => Promise<void>): void {
   const retryAfterMs = error instanceof ChorusError ? error.retryAfterMs : undefined
-  clock.after(backoffDelayMs(attempt, clock, retryAfterMs), () => {
-    read().catch(onError)
+  parts.clock.after(backoffDelayMs(attempt, parts.clock, retryAfterMs), () => {
+    read().catch(parts.onError)
   })
 }
 
@@ -134,8 +127,8 @@ export function retryLater(
  * Marks the conversation as complete, so that the cursor can move, unless other data of it is still
  * being read.
  */
-export function settle({ copy, saver }: ReplicaParts, slot: ConversationReplica): void {
+export function settle(parts: ReplicaParts, slot: ConversationReplica): void {
   if (slot.isRepairing || slot.isRequesting) return
-  if (copy.settle(slot)) saver.saveLater()
-  if (saver.isBehind) saver.saveSoon()
+  if (parts.copy.settle(slot)) parts.saver.saveLater()
+  if (parts.saver.isBehind) parts.saver.saveSoon()
 }

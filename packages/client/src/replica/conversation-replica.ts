@@ -20,6 +20,8 @@ export interface ConversationReplica {
   /** True while a listener shows the messages, so that they stay in memory. */
   isShown: boolean
   isLeft: boolean
+  /** True when the stored data was incomplete. The summary is requested at the next connection. */
+  isUnsure: boolean
   /** True while missing changes are being read, or will be after a delay. */
   isRepairing: boolean
   /** True while the summary is being requested. */
@@ -42,6 +44,7 @@ export function createConversationReplica(
     loading: 'nothing',
     isShown: false,
     isLeft: false,
+    isUnsure: false,
     isRepairing: false,
     isRequesting: false,
     merges: 0,

@@ -10,7 +10,7 @@
 import type { ConversationSummary } from '../model/api-conversation.ts'
 import type { ConversationRecord, ReplicaCommit, ReplicaRecord } from '../model/store.ts'
 import { compareByActivity, type SummaryState, toSummary } from '../model/summary.ts'
-import { Timeline, type TimelineOptions } from '../model/timeline.ts'
+import { Timeline } from '../model/timeline.ts'
 import { type ComputedCell, createComputedCell, type Observable } from '../support/observable.ts'
 import { type ConversationReplica, createConversationReplica, notifyChanged } from './conversation-replica.ts'
 
@@ -44,11 +44,6 @@ export class LocalCopy {
    * the newest cursor from the server covers the departure.
    */
   readonly #leaving = new Map<string, { isCovered: boolean }>()
-  /**
-   * Conversations whose stored data is incomplete. Their summary is requested at the next
-   * connection.
-   */
-  readonly #unsure = new Set<string>()
   /**
    * Conversations that another client has stored and that are unknown to this client. No cursor is
    * written until the server has reported their state.
@@ -113,10 +108,11 @@ export class LocalCopy {
     return fresh
   }
 
-  /** Replaces the timeline of a conversation by a new one that begins at the given position. */
-  restart(id: string, position: Omit<TimelineOptions, 'me'>): ConversationReplica {
-    const slot = this.slot(id)
-    slot.timeline = new Timeline({ me: this.#me, ...position })
+  /** Replaces the timeline of a conversation by a new one that begins as the record says. */
+  restart(record: ConversationRecord): ConversationReplica {
+    const slot = this.slot(record.id)
+    const { appliedSeq, window } = record
+    slot.timeline = new Timeline({ me: this.#me, appliedSeq, ...(window && { window }) })
     return slot
   }
 
@@ -137,15 +133,14 @@ export class LocalCopy {
   }
 
   leave(slot: ConversationReplica): void {
-    const { id } = slot
-    if (!this.#leaving.has(id)) this.#leaving.set(id, { isCovered: false })
+    if (!this.#leaving.has(slot.id)) this.#leaving.set(slot.id, { isCovered: false })
     slot.isLeft = true
+    slot.isUnsure = false
     slot.state = undefined
     slot.timeline.dropWindow()
     slot.summary.set(undefined)
-    this.#windows.delete(id)
-    this.#unsure.delete(id)
-    this.#foreign.delete(id)
+    this.#windows.delete(slot.id)
+    this.#foreign.delete(slot.id)
     this.change(slot)
     this.#list.invalidate()
     notifyChanged(slot)
@@ -188,16 +183,16 @@ export class LocalCopy {
    * Prevents the cursor from moving until `settle` is called, because data of the conversation is
    * missing.
    */
-  wait({ id }: ConversationReplica): void {
-    this.#waiting.add(id)
+  wait(slot: ConversationReplica): void {
+    this.#waiting.add(slot.id)
   }
 
   /**
    * Marks the conversation as complete: no data of it is missing. Returns true if the cursor moved.
    */
-  settle({ id, isLeft, state }: ConversationReplica): boolean {
-    this.#waiting.delete(id)
-    if (isLeft || state !== undefined) this.#foreign.delete(id)
+  settle(slot: ConversationReplica): boolean {
+    this.#waiting.delete(slot.id)
+    if (slot.isLeft || slot.state !== undefined) this.#foreign.delete(slot.id)
     return this.#move()
   }
 
@@ -209,34 +204,33 @@ export class LocalCopy {
     this.#windows.clear()
     this.#changed.clear()
     this.#leaving.clear()
-    this.#unsure.clear()
     this.#foreign.clear()
+    for (const slot of this.#slots.values()) slot.isUnsure = false
   }
 
   /** Fills the empty local copy with the stored data. */
-  restore({ epoch, cursor, conversations, removed }: ReplicaRecord): void {
-    this.#epoch = epoch
-    this.#cursor = cursor
-    for (const { id, appliedSeq } of removed) this.restart(id, { appliedSeq }).isLeft = true
-    const shown: { readonly one: ConversationRecord; readonly summary: ConversationSummary }[] = []
-    for (const one of conversations) {
-      const { id, appliedSeq, summary } = one
+  restore(record: ReplicaRecord): void {
+    this.#epoch = record.epoch
+    this.#cursor = record.cursor
+    for (const one of record.removed) this.restart(one).isLeft = true
+    const shown: { readonly slot: ConversationReplica; readonly state: SummaryState }[] = []
+    for (const one of record.conversations) {
+      const slot = this.restart(one)
       if (one.left === true) {
-        this.restart(id, { appliedSeq }).isLeft = true
-        this.#leaving.set(id, { isCovered: false })
-      } else if (summary === undefined) {
-        this.restart(id, { appliedSeq })
-        this.#unsure.add(id)
-      } else shown.push({ one, summary: toSummary(summary) })
+        slot.isLeft = true
+        this.#leaving.set(one.id, { isCovered: false })
+      } else if (one.summary === undefined) slot.isUnsure = true
+      else {
+        const summary = toSummary(one.summary)
+        slot.isUnsure = one.isUnreadUnsure === true
+        shown.push({ slot, state: { summary, unreadAsOfSeq: one.unreadAsOfSeq ?? summary.seq } })
+      }
     }
-    const byActivity = shown.sort((left, right) => compareByActivity(left.summary, right.summary))
-    for (const [index, { one, summary }] of byActivity.entries()) {
-      const { id, appliedSeq, unreadAsOfSeq = summary.seq } = one
-      const window = index < windowsMax ? one.window : undefined
-      const slot = this.restart(id, { appliedSeq, ...(window && { window }) })
-      if (window !== undefined) this.useWindow(slot)
-      this.#show(slot, { summary, unreadAsOfSeq })
-      if (one.isUnreadUnsure === true) this.#unsure.add(id)
+    shown.sort((left, right) => compareByActivity(left.state.summary, right.state.summary))
+    for (const [index, { slot, state }] of shown.entries()) {
+      if (index >= windowsMax) slot.timeline.dropWindow()
+      else if (slot.timeline.window !== undefined) this.useWindow(slot)
+      this.#show(slot, state)
       notifyChanged(slot)
     }
   }
@@ -255,19 +249,9 @@ export class LocalCopy {
     return this.#foreign.size > 0
   }
 
-  /** Conversations whose summary has to be requested. */
-  get unsure(): ConversationReplica[] {
-    return [...this.#unsure].map((id) => this.slot(id))
-  }
-
-  /** Marks the summary as certain: the server has sent the whole conversation object. */
-  confirm({ id }: ConversationReplica): void {
-    this.#unsure.delete(id)
-  }
-
   /** Marks the conversation to be stored with the next commit. */
-  change({ id }: { readonly id: string }): void {
-    this.#changed.add(id)
+  change(slot: { readonly id: string }): void {
+    this.#changed.add(slot.id)
   }
 
   /**
@@ -278,11 +262,11 @@ export class LocalCopy {
     const slots = isWhole ? this.all() : [...this.#changed].map((id) => this.slot(id))
     this.#changed.clear()
     // A conversation without a summary and a position has nothing to store.
-    const known = slots.filter(({ state, timeline }) => state !== undefined || timeline.appliedSeq > 0)
-    const isRemoved = ({ id, isLeft }: ConversationReplica): boolean => isLeft && !this.#leaving.has(id)
+    const known = slots.filter((slot) => slot.state !== undefined || slot.timeline.appliedSeq > 0)
+    const isRemoved = (slot: ConversationReplica): boolean => slot.isLeft && !this.#leaving.has(slot.id)
     return {
       conversations: known.filter((slot) => !isRemoved(slot)).map((slot) => this.#toRecord(slot)),
-      removed: known.filter(isRemoved).map(({ id, timeline: { appliedSeq } }) => ({ id, appliedSeq })),
+      removed: known.filter(isRemoved).map((slot) => ({ id: slot.id, appliedSeq: slot.timeline.appliedSeq })),
     }
   }
 
@@ -305,7 +289,7 @@ export class LocalCopy {
     return true
   }
 
-  #toRecord({ id, isLeft, state, timeline }: ConversationReplica): ConversationRecord {
+  #toRecord({ id, isLeft, isUnsure, state, timeline }: ConversationReplica): ConversationRecord {
     const { appliedSeq } = timeline
     if (isLeft) return { id, appliedSeq, left: true }
     // The user has just joined. Store the position, although the summary has not arrived yet.
@@ -317,7 +301,7 @@ export class LocalCopy {
       summary,
       appliedSeq,
       ...(unreadAsOfSeq !== summary.seq && { unreadAsOfSeq }),
-      ...(this.#unsure.has(id) && { isUnreadUnsure: true }),
+      ...(isUnsure && { isUnreadUnsure: true }),
       ...(window && { window }),
     }
   }

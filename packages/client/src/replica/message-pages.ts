@@ -83,11 +83,11 @@ export class MessagePages {
  * Returns the request for a page, or undefined when there are no more messages in that direction.
  */
 function toPageRequest(
-  { timeline }: ConversationReplica,
+  slot: ConversationReplica,
   what: Exclude<Loading, 'nothing'>,
   around: number | undefined,
 ): PageRequest | undefined {
-  const { window } = timeline
+  const { window } = slot.timeline
   switch (what) {
     case 'newest':
       return { query: {}, placement: { at: 'whole' } }

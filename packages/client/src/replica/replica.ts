@@ -60,10 +60,9 @@ export class Replica {
   #isReset = false
 
   constructor(options: ReplicaOptions) {
-    const { me, onError } = options
     this.#options = options
-    this.#data = createCell<DataState>('empty', { onError })
-    this.#copy = new LocalCopy(me, onError)
+    this.#data = createCell<DataState>('empty', options)
+    this.#copy = new LocalCopy(options.me, options.onError)
     const parts = { ...options, copy: this.#copy }
     this.#saver = new ReplicaSaver({ ...parts, onForeign: (record) => this.#applyForeign(record) })
     this.#parts = { ...parts, saver: this.#saver }
@@ -105,10 +104,7 @@ export class Replica {
 
   /** Loads the stored data into memory. */
   async loadCached(): Promise<void> {
-    const record = await this.#options.store.readReplica(this.#options.me)
-    if (record === undefined || this.#copy.isStopped()) return
-    this.#saver.restored(record)
-    this.#copy.restore(record)
+    if (!(await this.#saver.load())) return
     for (const { members } of this.conversations.get()) this.#options.users.put(members.map(({ user }) => user))
     this.#data.set('cached')
   }
@@ -163,7 +159,7 @@ export class Replica {
           this.#reset()
           return
         }
-        for (const slot of this.#copy.unsure) readSummaryLater(this.#parts, slot)
+        for (const slot of this.#copy.all()) if (slot.isUnsure) readSummaryLater(this.#parts, slot)
         this.#cover(event.payload.cursor)
         this.#data.set('live')
         return
@@ -225,22 +221,22 @@ export class Replica {
     if (this.#copy.cover(cursor)) this.#saver.saveLater()
   }
 
-  #applyChanges({ conversation, changes }: EventPayload<'changes'>): void {
-    const slot = this.slot(conversation)
-    const first = changes[0]
+  #applyChanges(payload: EventPayload<'changes'>): void {
+    const slot = this.slot(payload.conversation)
+    const first = payload.changes[0]
     if (first === undefined) return
     const isNew = slot.state === undefined && slot.timeline.appliedSeq === 0
     // This conversation is new to the local copy. Earlier changes do not count as missing: they are
     // history, which the user loads page by page.
     if (isNew) slot.timeline.skipTo(first.type === 'skip' ? first.from : first.seq)
-    applyStep(this.#parts, slot, slot.timeline.applyChanges(changes))
+    applyStep(this.#parts, slot, slot.timeline.applyChanges(payload.changes))
     if (slot.state === undefined && !slot.isLeft) readSummaryLater(this.#parts, slot)
   }
 
   #applyConversation(payload: EventPayload<'conversation'>): void {
-    const { conversation, limited, left, seq, readSeq, unread, messages } = payload
-    const slot = this.slot(conversation)
-    if (left === true) {
+    const { seq, limited } = payload
+    const slot = this.slot(payload.conversation)
+    if (payload.left === true) {
       applyStep(this.#parts, slot, slot.timeline.skipTo(seq))
       this.#copy.leave(slot)
       return
@@ -248,12 +244,12 @@ export class Replica {
     if (limited === true) {
       this.#copy.enter(slot)
       const isNews = seq > slot.timeline.appliedSeq
-      applyStep(this.#parts, slot, slot.timeline.applyLimited(seq, messages))
+      applyStep(this.#parts, slot, slot.timeline.applyLimited(seq, payload.messages))
       if (slot.timeline.window !== undefined) this.#copy.useWindow(slot)
       notifyChanged(slot)
-      if (isNews) this.#reportLimited(conversation, seq)
+      if (isNews) this.#reportLimited(slot.id, seq)
     }
-    const isCounted = applyMarker(this.#parts, slot, seq, readSeq, unread)
+    const isCounted = applyMarker(this.#parts, slot, payload)
     // The skipped changes may have changed the name or the members, so request the conversation
     // object.
     if (limited === true || !isCounted) readSummaryLater(this.#parts, slot)
@@ -263,15 +259,15 @@ export class Replica {
    * Handles a conversation that is in the store but not in this copy. Either the user joined it in
    * another client, or this client missed that the user left it. Asks the server which is true.
    */
-  #applyForeign({ id, appliedSeq, window }: ConversationRecord): void {
-    const slot = this.slot(id)
+  #applyForeign(record: ConversationRecord): void {
+    const slot = this.slot(record.id)
     if (slot.state !== undefined || this.#copy.isStopped()) return
     const known = slot.timeline.appliedSeq
-    if (appliedSeq > known) {
-      this.#copy.restart(id, { appliedSeq, ...(window && { window }) })
+    if (record.appliedSeq > known) {
+      this.#copy.restart(record)
       // Only the other client received these changes. This client reports them as skipped (rule
       // CLI1).
-      if (known > 0) this.#reportLimited(id, appliedSeq)
+      if (known > 0) this.#reportLimited(slot.id, record.appliedSeq)
     }
     this.#copy.enterForeign(slot)
     readSummaryLater(this.#parts, slot)
@@ -285,7 +281,7 @@ export class Replica {
       const entry = entries.get(slot.id)
       if (entry === undefined || entry.left === true) this.#copy.leave(slot)
       // The stored seq belongs to another database epoch, so it is meaningless now.
-      if (!isSameHistory) this.#copy.restart(slot.id, { appliedSeq: 0 })
+      if (!isSameHistory) this.#copy.restart({ id: slot.id, appliedSeq: 0 })
     }
     const sorted = [...entries.values()]
       .filter(({ left }) => left !== true)

@@ -1,11 +1,11 @@
 /**
- * Writes the local copy to the store.
+ * Loads the local copy from the store and writes it there.
  *
  * Guarantee: one commit runs at a time. Each commit stores the cursor in one transaction with all
  * data that the cursor covers (rule CP1). Data that another client has cleared or replaced is never
  * overwritten.
  */
-import type { ChatStore, CommitOutcome, ConversationRecord, ReplicaRecord } from '../model/store.ts'
+import type { ChatStore, CommitOutcome, ConversationRecord } from '../model/store.ts'
 import type { Clock } from '../support/clock.ts'
 import { createSerialQueue } from '../support/serial-queue.ts'
 import type { LocalCopy } from './local-copy.ts'
@@ -47,12 +47,14 @@ export class ReplicaSaver {
     this.#options = options
   }
 
-  /**
-   * Takes over the cursor and the generation with which the local copy was loaded from the store.
-   */
-  restored({ cursor, generation }: ReplicaRecord): void {
-    this.#savedCursor = cursor
-    this.#generation = generation
+  /** Fills the local copy with the stored data. Returns whether there was any. */
+  async load(): Promise<boolean> {
+    const record = await this.#options.store.readReplica(this.#options.me)
+    if (record === undefined || this.#options.copy.isStopped()) return false
+    this.#savedCursor = record.cursor
+    this.#generation = record.generation
+    this.#options.copy.restore(record)
+    return true
   }
 
   /** Waits for the running commits. */
@@ -128,12 +130,12 @@ export class ReplicaSaver {
    */
   async #saveNow(isWhole: boolean): Promise<boolean> {
     const { copy } = this.#options
-    const { epoch, cursor } = copy
-    if (cursor === undefined || epoch === '' || this.#isDetached) return true
+    const { cursor } = copy
+    if (cursor === undefined || copy.epoch === '' || this.#isDetached) return true
     const records = copy.takeChanges(isWhole)
     try {
       const outcome = await this.#options.store.commitReplica(this.#options.me, {
-        epoch,
+        epoch: copy.epoch,
         base: this.#generation,
         ...(!copy.hasForeign && { cursor }),
         ...records,
@@ -156,12 +158,9 @@ export class ReplicaSaver {
    * database epoch, commits the whole copy, which is then merged into the new data. After a change
    * of epoch or a sign-out, stops writing until the next first load.
    */
-  async #onRefused(
-    { epoch, generation }: Extract<CommitOutcome, { kind: 'refused' }>,
-    isWhole: boolean,
-  ): Promise<boolean> {
-    if (!isWhole && epoch === this.#options.copy.epoch) {
-      this.#generation = generation
+  async #onRefused(outcome: Extract<CommitOutcome, { kind: 'refused' }>, isWhole: boolean): Promise<boolean> {
+    if (!isWhole && outcome.epoch === this.#options.copy.epoch) {
+      this.#generation = outcome.generation
       return this.#saveNow(true)
     }
     this.#isDetached = true

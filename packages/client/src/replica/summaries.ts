@@ -6,8 +6,7 @@
  * Guarantee: a conversation object that is older than the local copy never replaces newer data. The
  * cursor does not move before a requested object was merged (rule CP1).
  */
-import { ChorusError, type Conversation } from '@chorus/protocol'
-import type { ConversationSummary } from '../model/api-conversation.ts'
+import { ChorusError, type Conversation, type EventPayload } from '@chorus/protocol'
 import { applyChangeToSummary, countUnreadInWindow, toSummary } from '../model/summary.ts'
 import { applyMembership, retryLater, settle } from './changes.ts'
 import type { ConversationReplica } from './conversation-replica.ts'
@@ -23,7 +22,7 @@ export function merge(parts: ReplicaParts, slot: ConversationReplica, conversati
   const since = slot.timeline.changesAfter(conversation.seq)
   if (since === undefined) return false
   slot.merges += 1
-  parts.copy.confirm(slot)
+  slot.isUnsure = false
   const fresh = toSummary(conversation)
   // The user may have moved the read marker here, and the server may not know yet. Keep the higher
   // one.
@@ -34,7 +33,9 @@ export function merge(parts: ReplicaParts, slot: ConversationReplica, conversati
     unreadAsOfSeq: conversation.seq,
   })
   const { summary } = state
-  const unread = isAhead ? (countUnread(parts, slot, summary, known.readSeq) ?? known.unread) : summary.unread
+  const unread = isAhead
+    ? (countUnreadInWindow(summary, slot.timeline.window, known.readSeq, parts.me) ?? known.unread)
+    : summary.unread
   parts.copy.setState(slot, { ...state, summary: { ...summary, unread } })
   for (const change of since) applyMembership(parts, slot, change)
   return true
@@ -48,7 +49,7 @@ export function markRead(parts: ReplicaParts, slot: ConversationReplica, readSeq
   if (slot.state === undefined) return false
   const { summary, unreadAsOfSeq } = slot.state
   if (readSeq <= summary.readSeq) return true
-  const counted = countUnread(parts, slot, summary, readSeq)
+  const counted = countUnreadInWindow(summary, slot.timeline.window, readSeq, parts.me)
   parts.copy.setState(slot, { summary: { ...summary, readSeq, unread: counted ?? summary.unread }, unreadAsOfSeq })
   return counted !== undefined
 }
@@ -60,15 +61,13 @@ export function markRead(parts: ReplicaParts, slot: ConversationReplica, readSeq
 export function applyMarker(
   parts: ReplicaParts,
   slot: ConversationReplica,
-  seq: number,
-  readSeq: number,
-  unread: number,
+  { seq, readSeq, unread }: Pick<EventPayload<'conversation'>, 'seq' | 'readSeq' | 'unread'>,
 ): boolean {
   if (slot.state === undefined) return true
   const { summary, unreadAsOfSeq } = slot.state
   if (readSeq < summary.readSeq) return true
   const isCurrent = seq >= unreadAsOfSeq
-  const counted = isCurrent ? unread : countUnread(parts, slot, summary, readSeq)
+  const counted = isCurrent ? unread : countUnreadInWindow(summary, slot.timeline.window, readSeq, parts.me)
   parts.copy.setState(slot, {
     summary: { ...summary, readSeq, unread: counted ?? unread },
     unreadAsOfSeq: isCurrent ? seq : unreadAsOfSeq,
@@ -84,36 +83,26 @@ export function readSummaryLater(parts: ReplicaParts, slot: ConversationReplica)
 
 /** Requests the conversation object and merges it. Resolves after the first attempt. */
 export async function readSummary(parts: ReplicaParts, slot: ConversationReplica, attempt = 0): Promise<void> {
-  const { copy } = parts
   slot.isRequesting = true
-  copy.wait(slot)
+  parts.copy.wait(slot)
   try {
     const { conversation } = await parts.api.call('get-conversation', { conversation: slot.id })
     parts.users.put(conversation.members.map(({ user }) => user))
-    if (copy.isStopped()) return
+    if (parts.copy.isStopped()) return
     // A null role means that the user is not a member: the server returns public channels to
     // non-members, too.
-    if (conversation.role === null) copy.leave(slot)
+    if (conversation.role === null) parts.copy.leave(slot)
     else if (!slot.isLeft && !merge(parts, slot, conversation)) {
       throw new ChorusError('unavailable', 'unable to show conversation; the response is older than the local copy')
     }
   } catch (error) {
-    if (copy.isStopped()) return
+    if (parts.copy.isStopped()) return
     if (error instanceof ChorusError && error.retry !== 'never') {
       retryLater(parts, error, attempt, () => readSummary(parts, slot, attempt + 1))
       return
     }
-    if (error instanceof ChorusError && error.code === 'not-found') copy.leave(slot)
+    if (error instanceof ChorusError && error.code === 'not-found') parts.copy.leave(slot)
   }
   slot.isRequesting = false
   settle(parts, slot)
-}
-
-function countUnread(
-  { me }: ReplicaParts,
-  slot: ConversationReplica,
-  summary: ConversationSummary,
-  readSeq: number,
-): number | undefined {
-  return countUnreadInWindow(summary, slot.timeline.window, readSeq, me)
 }
