@@ -75,7 +75,7 @@ export interface CatchUpOptions {
    * Reports where each result came from: this process (`local`), an outcome of the Redis cache, or
    * a database read (`read`).
    */
-  readonly onRead?: (cache: 'pages' | 'stretches' | 'boundaries', outcome: CacheOutcome | 'local' | 'read') => void
+  readonly onRead?: (cache: 'pages' | 'segments' | 'boundaries', outcome: CacheOutcome | 'local' | 'read') => void
 }
 
 /** Recent changes of one conversation. Its feed adds new changes. */

@@ -89,22 +89,22 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
       expect(await readAll(from, to)).toEqual(expected)
     }
     // The segments were read in the first round, then served from the cache.
-    expect(count('stretches read')).toBeLessThanOrEqual(5)
+    expect(count('segments read')).toBeLessThanOrEqual(5)
   })
 
   it('[LIM2] reads a segment once for concurrent clients, and again after it expired', async () => {
     await fixture.fill(group, bob, 700)
     await Promise.all(Array.from({ length: 200 }, (_, index) => segments.read(group, 5 + (index % 50), 703)))
-    expect(count('stretches read')).toBe(1)
+    expect(count('segments read')).toBe(1)
     // Clients that have missed only a few changes are served from the same segment.
     await Promise.all(Array.from({ length: 50 }, (_, index) => segments.read(group, 600 + index, 703)))
-    expect(count('stretches read')).toBe(1)
+    expect(count('segments read')).toBe(1)
     clock.advance(segmentLimits.lifeMs)
     await segments.read(group, 5, 703)
-    expect(count('stretches read')).toBe(2)
+    expect(count('segments read')).toBe(2)
     epoch = 'two'
     await segments.read(group, 5, 703)
-    expect(count('stretches read')).toBe(3)
+    expect(count('segments read')).toBe(3)
   })
 
   it('[LIM2] reads only the missing changes, once for all clients that miss them', async () => {
@@ -112,11 +112,11 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
     const answers = await Promise.all(Array.from({ length: 50 }, () => segments.read(group, 850, 903)))
     for (const { changes } of answers)
       expect(changes.map(({ seq }) => seq)).toEqual(Array.from({ length: 54 }, (_, index) => 850 + index))
-    expect(count('stretches read')).toBe(1)
+    expect(count('segments read')).toBe(1)
     await fixture.fill(group, bob, 20)
     expect((await segments.read(group, 850, 923)).changes).toHaveLength(74)
     expect((await segments.read(group, 860, 923)).changes).toHaveLength(64)
-    expect(count('stretches read')).toBe(3)
+    expect(count('segments read')).toBe(3)
   })
 
   it('reads changes that were appended after a segment was cached', async () => {
@@ -195,7 +195,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
       await Promise.all(asks.map((ask) => ask()))
       await segments.read(group, (known ?? 0) + 2, top)
       expect(await segments.boundary(group, { position: between, top, settled, lacksMany })).toBe((known ?? 0) + 1)
-      expect(count('boundaries read') + count('stretches read')).toBe(1)
+      expect(count('boundaries read') + count('segments read')).toBe(1)
     },
   )
 

@@ -65,7 +65,7 @@ export interface LogSegmentCacheOptions {
    * Reports where each requested segment or boundary came from: the cache (`local`) or a database
    * read (`read`).
    */
-  readonly onRead?: (what: 'stretches' | 'boundaries', outcome: 'local' | 'read') => void
+  readonly onRead?: (what: 'segments' | 'boundaries', outcome: 'local' | 'read') => void
 }
 
 interface CachedSegment extends LogSegment {
@@ -234,7 +234,7 @@ export class LogSegmentCache {
     for (const name of [key, keyOf(conversation, start), keyOf(conversation, start - segmentLimits.alignment)]) {
       const kept = this.#fresh(name)
       if (kept === undefined || (kept.changes[0]?.seq ?? 0) > from || (kept.changes.at(-1)?.seq ?? 0) < to) continue
-      this.#options.onRead?.('stretches', 'local')
+      this.#options.onRead?.('segments', 'local')
       return kept
     }
     const end = from + segmentLimits.fewMax - 1
@@ -329,7 +329,7 @@ export class LogSegmentCache {
       // Use the segment if it contains `from`, or if it reached its size limit before `from`.
       // Otherwise it ended at the former end of the log.
       if (last >= from || (segment === kept && last < Math.min(segment.asOf, endOf(start)))) {
-        this.#options.onRead?.('stretches', 'local')
+        this.#options.onRead?.('segments', 'local')
         return segment
       }
     }
@@ -338,7 +338,7 @@ export class LogSegmentCache {
 
   #readOnce(conversation: Id, from: number, to: number, key: string): Promise<CachedSegment> {
     const reading = this.#reading.get(key)
-    this.#options.onRead?.('stretches', reading === undefined ? 'read' : 'local')
+    this.#options.onRead?.('segments', reading === undefined ? 'read' : 'local')
     if (reading !== undefined) return reading
     const begun = this.#readSegment(conversation, from, to, key).finally(() => {
       if (this.#reading.get(key) === begun) this.#reading.delete(key)

@@ -72,7 +72,11 @@ export async function startDelivery(
     cache: redisParts?.sharedCache,
     clock,
     epoch,
-    onRead: (cache, outcome) => metrics.cacheReads.inc({ cache, outcome }),
+    onRead: (cache, outcome) => {
+      metrics.cacheReads.inc({ cache, outcome })
+      // The label's former value, kept until version 0.3.
+      if (cache === 'segments') metrics.cacheReads.inc({ cache: 'stretches', outcome })
+    },
   })
   const { feeds, batchesDelivered } = openFeeds(context, store, { bus, connections, trail, catchUp })
   const liveValues = openLiveValues(context, store, redis, { bus, feeds })
