@@ -3,8 +3,8 @@ import { aroundIndex, estimatedRowPx, keysOf, resolveRange, RowHeights } from '.
 
 const keys = (...names: string[]): string[] => names
 
-describe('[READ1] heights of rows', () => {
-  it('[READ1] sums measured heights and estimates', () => {
+describe('[READ1] the row heights of the message list', () => {
+  it('[READ1] the list height sums measured and estimated row heights', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     heights.setHeight(1, 100)
@@ -14,7 +14,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.topOf(99)).toBe(heights.totalPx)
   })
 
-  it('[READ1] keeps measured heights when rows are added or removed', () => {
+  it('[READ1] keeps measured row heights when rows are added or removed', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('b', 'c'))
     heights.setHeight(0, 10)
@@ -27,7 +27,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.totalPx).toBe(20)
   })
 
-  it('[READ1] updates the offsets of all rows after one that grew', () => {
+  it('[READ1] a row that grows moves all rows below it', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     for (const index of [0, 1, 2]) heights.setHeight(index, 10)
@@ -38,7 +38,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.totalPx).toBe(3 * estimatedRowPx)
   })
 
-  it('[READ1] finds the row at an offset, clamped to the list', () => {
+  it('[READ1] finds the row at a distance from the top of the list', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     for (const index of [0, 1, 2]) heights.setHeight(index, 10)
@@ -48,7 +48,7 @@ describe('[READ1] heights of rows', () => {
     expect(heights.rangeOf(0, 100)).toEqual({ from: 0, to: 0 })
   })
 
-  it('[READ1] matches a plain sum after random changes', () => {
+  it('[READ1] row offsets equal the sum of row heights after random changes', () => {
     const heights = new RowHeights()
     let seed = 7
     const random = (below: number): number => (seed = (seed * 48_271) % 2_147_483_647) % below
@@ -73,15 +73,15 @@ describe('[READ1] heights of rows', () => {
   })
 })
 
-describe('[READ1] range of drawn rows', () => {
+describe('[READ1] the range of drawn rows', () => {
   const names = Array.from({ length: 100 }, (_, index) => `row ${index}`)
 
-  it('[READ1] a range keeps its rows when older rows are added', () => {
+  it('[READ1] the drawn rows stay the same when older rows are added', () => {
     const range = keysOf({ from: 40, to: 60 }, names)
     expect(resolveRange(range, ['x', 'y', ...names], undefined)).toEqual({ from: 42, to: 62 })
   })
 
-  it('[READ1] a range at the end grows with the list', () => {
+  it('[READ1] the range of drawn rows at the list’s end includes new rows', () => {
     const range = keysOf({ from: 90, to: 100 }, names)
     expect(resolveRange(range, [...names, 'new'], undefined)).toEqual({ from: 90, to: 101 })
     expect(resolveRange(keysOf({ from: 80, to: 99 }, names), [...names, 'new'], undefined)).toEqual({
@@ -90,13 +90,13 @@ describe('[READ1] range of drawn rows', () => {
     })
   })
 
-  it('[READ1] does not draw hundreds of new rows at once', () => {
+  it('[READ1] hundreds of new rows are not drawn at once', () => {
     const range = keysOf({ from: 90, to: 100 }, names)
     const many = [...names, ...Array.from({ length: 500 }, (_, index) => `new ${index}`)]
     expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
   })
 
-  it('[READ1] a range without its rows falls back to the end or the wanted row', () => {
+  it('[READ1] draws the end or the wanted row when the drawn rows are gone', () => {
     const gone = { first: 'gone', last: 'gone too', isToEnd: false }
     expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
     expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))
@@ -107,14 +107,14 @@ describe('[READ1] range of drawn rows', () => {
     [{ first: 'gone', last: 'row 30', isToEnd: false }],
     [{ first: 'row 90', last: 'gone', isToEnd: false }],
     [{ first: 'row 30', last: 'row 20', isToEnd: false }],
-  ])('[READ1] a range is never empty or out of bounds: %o', (range) => {
+  ])('[READ1] the range of drawn rows is never empty or out of bounds: %o', (range) => {
     const { from, to } = resolveRange(range, names, undefined)
     expect(from).toBeGreaterThanOrEqual(0)
     expect(to).toBeGreaterThan(from)
     expect(to).toBeLessThanOrEqual(100)
   })
 
-  it('[READ1] a range is empty for an empty list', () => {
+  it('[READ1] the range of drawn rows is empty for an empty list', () => {
     expect(resolveRange(undefined, [], undefined)).toEqual({ from: 0, to: 0 })
     expect(keysOf({ from: 0, to: 0 }, [])).toBeUndefined()
   })

@@ -1,14 +1,14 @@
 /**
- * Arithmetic of a virtual list, which keeps only the rows near the screen in the DOM. It says which
- * rows to draw, and how much space to leave above and below them. Pure. Rows that were never
- * measured count with an estimated height, so a sum may be wrong. Therefore
+ * Computes which rows of the message list to draw, and how much space to leave above and below
+ * them. The list is virtual: only rows near the screen are in the DOM. Pure. A row that was never
+ * measured counts with an estimated height, so a sum of heights may be wrong. Therefore
  * `message-list-scroller.ts` never derives a position on the screen from these sums alone.
  */
 
 /** Estimated height of a row that was never on the screen. */
 export const estimatedRowPx = 56
 
-/** A half-open range of row indexes. */
+/** Range of row indexes, from `from` up to, but not including, `to`. */
 export interface RowRange {
   readonly from: number
   readonly to: number
@@ -18,14 +18,15 @@ export class RowHeights {
   readonly #byKey = new Map<string, number>()
   #keys: readonly string[] = []
   /**
-   * Offsets of rows: `#tops[i]` is the sum of the heights before row `i`. Valid up to `#validTo`.
+   * `#tops[i]` is the distance of row `i` from the top of the list, which is the sum of the heights
+   * of the rows before it. The entries up to `#validTo` are current.
    */
   #tops: number[] = [0]
   #validTo = 0
 
   /**
-   * Sets the keys of all rows, in order. Prunes the heights of removed rows when many have
-   * accumulated.
+   * Sets the keys of all rows, in order. Deletes the heights of removed rows once they outnumber
+   * the rows in the list.
    */
   setKeys(keys: readonly string[]): void {
     if (keys === this.#keys) return
@@ -50,13 +51,19 @@ export class RowHeights {
     return key !== undefined && this.#byKey.has(key)
   }
 
-  /** Forgets every height, because the width has changed. */
+  /**
+   * Deletes all measured heights. Called when the width of the list has changed, because lines wrap
+   * differently then.
+   */
   clear(): void {
     this.#byKey.clear()
     this.#validTo = 0
   }
 
-  /** Returns the offset of row `index`, or the total height for the index after the last row. */
+  /**
+   * Returns the distance of row `index` from the top of the list. For the index after the last row,
+   * returns the height of the whole list.
+   */
   topOf(index: number): number {
     const to = Math.max(0, Math.min(index, this.#keys.length))
     for (let at = this.#validTo; at < to; at += 1) {
@@ -68,8 +75,8 @@ export class RowHeights {
   }
 
   /**
-   * Returns the height of a range of rows of any list. Used to draw a list before `setKeys`
-   * receives it.
+   * Returns the sum of the heights of the rows `from` to `to` of `keys`. Works for rows that
+   * `setKeys` has not received yet, so the first drawing of a list can use it.
    */
   sumOf(keys: readonly string[], from: number, to: number): number {
     let px = 0
@@ -82,8 +89,8 @@ export class RowHeights {
   }
 
   /**
-   * Returns the index of the row at an offset from the top of the list, limited to the first and
-   * last row.
+   * Returns the index of the row that is `px` below the top of the list. Returns the first or the
+   * last row for a distance outside the list.
    */
   indexAt(px: number): number {
     this.topOf(this.#keys.length)
@@ -97,7 +104,10 @@ export class RowHeights {
     return Math.max(0, low)
   }
 
-  /** Returns the rows that intersect a vertical section of the list. */
+  /**
+   * Returns the range of rows that lie, at least in part, between two distances from the top of the
+   * list.
+   */
   rangeOf(fromPx: number, toPx: number): RowRange {
     if (this.#keys.length === 0) return { from: 0, to: 0 }
     return { from: this.indexAt(fromPx), to: this.indexAt(toPx) + 1 }
@@ -105,13 +115,16 @@ export class RowHeights {
 }
 
 /**
- * Names a range by the keys of its first and last row, so that it keeps its rows when older rows
- * are added before it.
+ * Range of rows, named by the keys of its first and last row. Unlike indexes, keys still name the
+ * same rows after older rows were added before them.
  */
 export interface RangeKeys {
   readonly first: string
   readonly last: string
-  /** Whether the range reaches the end of the list. If so, it grows with the list. */
+  /**
+   * Whether the range reaches the end of the list. If so, rows added at the end of the list are
+   * added to the range, too.
+   */
   readonly isToEnd: boolean
 }
 
@@ -121,12 +134,12 @@ export function keysOf(range: RowRange, keys: readonly string[]): RangeKeys | un
   return first === undefined || last === undefined ? undefined : { first, last, isToEnd: range.to >= keys.length }
 }
 
-/** Number of rows in the first drawing, before any row is measured. */
+/** Number of rows in the first drawing of a list, before any row is measured. */
 const firstRows = 24
 
 /**
- * Returns the present indexes of a range. If its rows are gone, returns the rows around `center`,
- * or the last rows.
+ * Returns the present indexes of a range of rows. If its first and last row are no longer in the
+ * list, returns the rows around the index `center` or, without a `center`, the last rows.
  */
 export function resolveRange(
   range: RangeKeys | undefined,
@@ -144,7 +157,10 @@ export function resolveRange(
   return { from, to: range.isToEnd && keys.length - to <= growthMaxRows ? keys.length : Math.max(to, from + 1) }
 }
 
-/** Maximum number of new rows that are drawn at once. */
+/**
+ * Maximum number of rows by which a range grows at once when rows were added at the end of the
+ * list.
+ */
 const growthMaxRows = 100
 
 export function aroundIndex(index: number, count: number): RowRange {

@@ -1,23 +1,26 @@
 /**
- * Keeps the reading position of a list stable (rule READ1). Background: a list changes for many
- * reasons. Rows are added, removed and resized, the window changes its size, a bar appears above
- * the list. Browsers preserve the reading position in only some of these cases, and Safari in none.
- * So the position is state here (`Place`): the row being read and its distance from the top of the
- * window, or the end of the list. Only scrolling changes this place. After every other change, the
+ * Keeps the reading position of the message list stable (rule READ1). Background: rows are added,
+ * removed and resized, the window changes its size, a bar appears above the list. Browsers preserve
+ * the reading position in only some of these cases, and Safari in none. So this class stores the
+ * reading position as a `Place`: either the end of the list, or the row being read and its distance
+ * from the top of the window. Only scrolling changes this place. After every other change, the
  * scroll offset is corrected before the next paint.
  */
 import { RowHeights, type RowRange } from './message-list-layout.ts'
 
 /**
- * Maximum distance from the end at which the list still counts as at its end: the last line is
- * visible there.
+ * Maximum distance from the end of the list at which the list counts as scrolled to its end. At
+ * this distance, the last line is still visible.
  */
 export const atEndPx = 30
-/** Distance outside the screen within which rows must be in the DOM. */
+/** Rows closer than this to the visible part of the list must be in the DOM. */
 const neededPx = 400
-/** Distance outside the screen that one drawing covers, so that not every scroll step draws. */
+/**
+ * Distance above and below the visible part of the list that one drawing adds to the DOM. It spares
+ * a drawing at every scroll step.
+ */
 const drawnPx = 1_000
-/** Distance outside the screen beyond which rows are removed from the DOM. */
+/** Rows farther than this from the visible part of the list are removed from the DOM. */
 const keptPx = 2_400
 
 export interface RowName {
@@ -27,13 +30,13 @@ export interface RowName {
 
 export interface Place {
   readonly isAtEnd: boolean
-  /** Row being read. Undefined until a row was drawn. */
+  /** Row being read. Undefined until the list has drawn a row. */
   readonly row: RowName | undefined
-  /** Top of that row, from the top of the window. */
+  /** Distance of the top of the row being read from the top of the window. */
   readonly topPx: number
   /**
-   * Height of that row when it was read. After a change of width, a row that begins above the
-   * screen keeps the same part of it above the screen.
+   * Height of the row being read. Needed when a new width wraps the text differently: if the row
+   * begins above the visible part, the same share of it stays hidden.
    */
   readonly heightPx: number
 }
@@ -41,19 +44,22 @@ export interface Place {
 export interface ShownRows {
   readonly first: number
   readonly last: number
-  /** Top of the first row, from the top of the visible frame. */
+  /** Distance of the top of the first visible row from the top of the list's visible part. */
   readonly firstTopPx: number
   readonly scrolledPx: number
 }
 
 const startPlace: Place = { isAtEnd: true, row: undefined, topPx: 0, heightPx: 0 }
 
-/** Result of `restore`: the action that the list must take to reach the place. */
+/**
+ * Result of `restore`: whether the list shows the stored place, or what the component must do
+ * first.
+ */
 export type Restored =
   | { readonly state: 'right' }
   /**
-   * Rows are missing in the DOM: draw this range and restore again. Urgent when the screen shows a
-   * gap.
+   * Rows are missing in the DOM: the component must draw this range and call `restore` again.
+   * Urgent when the missing rows leave a visible gap.
    */
   | { readonly state: 'draw'; readonly range: RowRange; readonly isUrgent: boolean }
   /** The row being read is no longer in the list. */
@@ -69,15 +75,15 @@ export class ListScroller {
   #place = startPlace
   #hasNewer = false
   /**
-   * Scroll offset after the last scroll by this class. Any other offset means that the user has
+   * Scroll offset that this class set or saw last. Any other offset means that the user has
    * scrolled.
    */
   #expectedTopPx = 0
   #widthPx = 0
   #isReflowed = false
   /**
-   * Content and frame size when the end was last reached. While they stay equal, a few pixels of
-   * scrolling near the end are left alone.
+   * Heights of the content and of its visible part when the list was last scrolled to its end.
+   * While both stay equal, the list does not undo a few pixels of scrolling near the end.
    */
   #endedAt = { contentPx: -1, framePx: -1 }
   #roomBeforePx = 0
@@ -101,7 +107,10 @@ export class ListScroller {
     }
   }
 
-  /** Sets the rows and the range that were just drawn. Must run before the layout is read. */
+  /**
+   * Takes over the rows of the list and the range of rows that are now in the DOM. Must run before
+   * this class reads the layout.
+   */
   setRows(rows: readonly RowName[], keys: readonly string[], range: RowRange, hasNewer: boolean): void {
     if (rows !== this.#rows) this.#indexes = new Map(keys.map((key, index) => [key, index]))
     this.#rows = rows
@@ -110,13 +119,16 @@ export class ListScroller {
     this.heights.setKeys(keys)
   }
 
-  /** Sets the place to the end of the list. Takes effect at the next `restore`. */
+  /** Sets the stored place to the end of the list. The list scrolls there at the next `restore`. */
   wantEnd(): void {
     this.#place = { ...this.#place, isAtEnd: true }
     this.#endedAt = { contentPx: -1, framePx: -1 }
   }
 
-  /** Sets the place to a row. `offsetPx` is measured from the top of the visible frame. */
+  /**
+   * Sets the stored place to a row, `offsetPx` below the top of the list's visible part. The list
+   * scrolls there at the next `restore`.
+   */
   wantRow(row: RowName, offsetPx: number): void {
     const top = this.#scroller?.getBoundingClientRect().top ?? 0
     this.#place = { isAtEnd: false, row, topPx: top + offsetPx, heightPx: 0 }
@@ -130,10 +142,7 @@ export class ListScroller {
     return this.#scroller?.clientHeight ?? 0
   }
 
-  /**
-   * Handles a scroll event. If the user has scrolled, takes the new place from the screen and
-   * returns true.
-   */
+  /** Handles a scroll event. If the user has scrolled, stores the new place and returns true. */
   takeScroll(): boolean {
     const scroller = this.#scroller
     if (scroller === undefined || Math.abs(scroller.scrollTop - this.#expectedTopPx) < 1) return false
@@ -141,15 +150,15 @@ export class ListScroller {
     const isUp = scroller.scrollTop < this.#expectedTopPx
     this.#expectedTopPx = scroller.scrollTop
     this.takePlace()
-    // Only scrolling up leaves the end: messages that arrive fast extend the list before it is
-    // scrolled to them.
+    // After a scroll down, a list that was at its end stays there: new messages can make it longer
+    // faster than it scrolls.
     if (wasAtEnd && !isUp && !this.#hasNewer) this.#place = { ...this.#place, isAtEnd: true }
     return true
   }
 
   /**
-   * Takes the place from the screen: the first row that begins in its upper half, or the row that
-   * covers it.
+   * Stores the place that the user sees now: the first row whose top is in the upper half of the
+   * list's visible part. If no row begins there, stores the row that covers this half.
    */
   takePlace(): void {
     const scroller = this.#scroller
@@ -167,15 +176,15 @@ export class ListScroller {
   }
 
   /**
-   * Corrects the scroll offset so that the list shows the place again. Reads the layout once, after
-   * all writes.
+   * Corrects the scroll offset so that the list shows the stored place again. Reads the layout only
+   * after all changes to the DOM, because each change in between would cost another layout.
    */
   restore(): Restored {
     const scroller = this.#scroller
     const list = this.#list
     if (scroller === undefined || list === undefined || this.#rows.length === 0) return { state: 'right' }
-    // Set the padding first. Otherwise the rows would be measured at wrong offsets, and the browser
-    // would clamp the scroll offset.
+    // Set the padding above and below the drawn rows first. Otherwise the rows would be measured at
+    // wrong offsets, and the browser would limit the scroll offset to a list that is too short.
     this.#setRoom(list)
     this.#takeUnseenScroll(scroller)
     this.#takeWidth(scroller)
@@ -203,8 +212,8 @@ export class ListScroller {
   }
 
   /**
-   * Returns the visible rows: the first that ends below `gutterPx`, and the last that ends at most
-   * `slackPx` below the frame.
+   * Returns the first and the last visible row. The first must end more than `gutterPx` below the
+   * top edge. The last may end at most `slackPx` below the bottom edge.
    */
   shown(gutterPx: number, slackPx: number): ShownRows | undefined {
     const scroller = this.#scroller
@@ -228,8 +237,8 @@ export class ListScroller {
   }
 
   /**
-   * Scrolls a drawn row into view by the shortest distance, and takes the new place as if the user
-   * had scrolled.
+   * Scrolls a row that is in the DOM into view by the shortest distance, and stores the new place
+   * as if the user had scrolled.
    */
   reveal(index: number): void {
     const scroller = this.#scroller
@@ -243,14 +252,17 @@ export class ListScroller {
     this.takePlace()
   }
 
-  /** Stores the height of a row after the resize observer reported a change. */
+  /** Stores the new height of a row. Called when the `ResizeObserver` reports a change. */
   takeSize(element: Element, heightPx: number): void {
     const key = element instanceof HTMLElement ? element.dataset['key'] : undefined
     const index = key === undefined ? undefined : this.#indexes.get(key)
     if (index !== undefined) this.heights.setHeight(index, heightPx)
   }
 
-  /** Forgets all heights when the width has changed, because lines wrap differently then. */
+  /**
+   * Deletes all measured row heights when the width of the list has changed, because lines wrap
+   * differently then.
+   */
   #takeWidth(scroller: HTMLElement): void {
     const widthPx = scroller.clientWidth
     const before = this.#widthPx
@@ -269,8 +281,8 @@ export class ListScroller {
   }
 
   /**
-   * Returns a range to draw when rows near the screen are missing or too many rows are drawn.
-   * Returns undefined otherwise.
+   * Returns the range of rows to draw if rows near the visible part are not in the DOM, or if too
+   * many rows are in the DOM. Otherwise returns undefined.
    */
   #toDraw(): Restored | undefined {
     const scroller = this.#scroller
@@ -279,7 +291,8 @@ export class ListScroller {
     const { from, to } = this.#range
     const frame = scroller.getBoundingClientRect()
     const rect = list.getBoundingClientRect()
-    // Convert to row coordinates by the drawn rows, because their position on the screen is exact.
+    // Compute the visible part from the drawn rows. Their position on the screen is exact; the
+    // estimated heights of other rows are not.
     const drawnTopPx = rect.top + this.#roomBeforePx
     const drawnBottomPx = rect.bottom - this.#roomAfterPx
     const isShort =
@@ -292,13 +305,15 @@ export class ListScroller {
     if (range.from === from && range.to === to) return undefined
     const isAway = drawnTopPx > frame.bottom || drawnBottomPx < frame.top
     if (isAway && !this.#place.isAtEnd) {
-      // The user dragged the scroll bar far away: the row now on the screen is not drawn.
+      // The user dragged the scroll bar so far that no drawn row is visible: store the row that
+      // belongs there.
       const index = this.heights.indexAt(viewTopPx)
       const row = this.#rows[index]
       const topPx = frame.top + this.heights.topOf(index) - viewTopPx
       if (row !== undefined) this.#place = { isAtEnd: false, row, topPx, heightPx: 0 }
     } else if (this.#place.row !== undefined && !this.#place.isAtEnd) {
-      // If the row being read would leave the DOM, take a new place from the screen.
+      // If the new range does not contain the row being read, store the place that the user sees
+      // now.
       const index = this.#indexes.get(this.#place.row.key)
       if (index !== undefined && (index < range.from || index >= range.to)) this.takePlace()
     }
@@ -312,7 +327,10 @@ export class ListScroller {
     list.style.paddingBottom = `${this.#roomAfterPx}px`
   }
 
-  /** Measures the new rows in the DOM together, after one layout. */
+  /**
+   * Measures all rows that are new in the DOM at once, so that the browser computes the layout only
+   * once.
+   */
   #measureNew(list: HTMLElement): void {
     for (let index = this.#range.from; index < this.#range.to; index += 1) {
       if (this.heights.isMeasured(index)) continue
@@ -322,8 +340,8 @@ export class ListScroller {
   }
 
   /**
-   * Handles a scroll by the user whose event has not arrived before a drawing. An offset that the
-   * browser clamped at the end is no scroll.
+   * Handles scrolling by the user whose scroll event arrives only after this drawing. An offset
+   * that the browser reduced because the list became shorter is no scrolling.
    */
   #takeUnseenScroll(scroller: HTMLElement): void {
     const byPx = scroller.scrollTop - this.#expectedTopPx
@@ -338,7 +356,10 @@ export class ListScroller {
     this.#place = { ...this.#place, isAtEnd: isAtEnd && byPx > -atEndPx, topPx: topPx - byPx }
   }
 
-  /** Updates the place after the layout is final: a list that shows its last row is at its end. */
+  /**
+   * Updates the stored place after the layout is final. A list that shows its last row counts as at
+   * its end.
+   */
   #settle(): Restored {
     if (this.#place.isAtEnd) {
       this.takePlace()
@@ -364,8 +385,8 @@ function childRect(list: HTMLElement, index: number): DOMRect | undefined {
 }
 
 /**
- * Finds the first matching child by binary search. This works because rows are ordered from top to
- * bottom.
+ * Returns the index of the first child for which `isAfter` is true, by binary search. This works
+ * because the rows are ordered from top to bottom.
  */
 function firstChildWhere(list: HTMLElement, isAfter: (rect: DOMRect) => boolean): number {
   let low = 0

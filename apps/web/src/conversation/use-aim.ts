@@ -1,6 +1,7 @@
 /**
- * An `Aim` is a target to which the message list scrolls by itself: the unread line, a message, or
- * the end. This file holds the aim and loads the page with its row. `use-place.ts` scrolls there.
+ * An `Aim` is a target to which the message list scrolls by itself: the first unread message, a
+ * given message, or the end. This file stores the aim and loads the page that contains its message.
+ * `use-place.ts` scrolls to it.
  */
 import type { Messages, TimelineView } from '@chorus/client'
 import { useEffect, useRef, useState, type Dispatch, type SetStateAction } from 'react'
@@ -9,22 +10,22 @@ import { seqOf, type MessageRow } from './rows.ts'
 import type { ListRows } from './use-list-rows.ts'
 
 /**
- * Target to which the list scrolls by itself, once the required rows are loaded. Scrolling cancels
- * an aim that the user did not ask for.
+ * Target to which the message list scrolls by itself as soon as the messages there are loaded. If
+ * the user scrolls, the target is dropped, unless the user asked for it.
  */
 export type Aim =
   | { readonly at: 'nothing' }
   | { readonly at: 'end' }
-  /** First unread message. Known as soon as this device has caught up. */
+  /** First unread message. Certain only after this device has caught up with the server. */
   | { readonly at: 'unread' }
   | {
       readonly at: 'message'
       readonly seq: number
-      /** Offset of the message from the top of the list. By default, the message is centred. */
+      /** Distance of the message from the top of the list. Left out: the message is centred. */
       readonly offsetPx?: number
       /**
-       * Whether the user asked for this message. If so, a failure is shown, and the message is
-       * highlighted on arrival.
+       * Whether the user asked to go to this message. If so, the list highlights the message on
+       * arrival, and shows a notice if it cannot be loaded.
        */
       readonly isAsked: boolean
     }
@@ -34,9 +35,12 @@ export const noAim: Aim = { at: 'nothing' }
 export interface AimState {
   readonly aim: Aim
   readonly setAim: Dispatch<SetStateAction<Aim>>
-  /** Index of the row of the aim, or -1. */
+  /**
+   * Index of the row to which the list must scroll; -1 if that row is not loaded or there is no
+   * such row.
+   */
   readonly index: number
-  /** Whether the row of the aim is on a page that is not loaded. */
+  /** Whether the list must load another page before it can scroll to its target. */
   readonly needsPage: boolean
 }
 
@@ -55,14 +59,14 @@ interface AimedPageOptions {
   readonly messages: Messages
   readonly unreadAfter: number | undefined
   readonly isCurrent: boolean
-  /** Whether the set of unread messages is certain. */
+  /** Whether this device has caught up with the server, so that it knows every unread message. */
   readonly isDecided: boolean
   readonly hasArrived: boolean
 }
 
 /**
- * Loads the page that an aim needs. Waits while another page is loading, because a second request
- * would be dropped.
+ * Loads the page that contains the target of an aim. Waits while another page is loading, because
+ * the client would drop a second request.
  */
 export function useAimedPage({ aim, setAim, index, needsPage }: AimState, options: AimedPageOptions): void {
   const { view, messages, unreadAfter, isCurrent, isDecided, hasArrived } = options
@@ -70,7 +74,7 @@ export function useAimedPage({ aim, setAim, index, needsPage }: AimState, option
   useEffect(() => {
     if (aim.at === 'nothing' || view.loading !== 'nothing') return
     if (!needsPage) {
-      // This device has caught up and nothing is unread: go to the end.
+      // This device has caught up and no message is unread: scroll to the end instead.
       if (aim.at === 'unread' && isDecided && index === -1 && view.isLoaded) setAim({ at: 'end' })
       return
     }
@@ -114,7 +118,10 @@ function indexOfAim(aim: Aim, rows: readonly MessageRow[]): number {
   }
 }
 
-/** Returns whether an aim whose row is missing needs a page that is not loaded. */
+/**
+ * Returns whether the target of an aim is on a page that is not loaded. Called only if the target's
+ * row is missing.
+ */
 function needsPage(aim: Aim, view: TimelineView, isLineLoaded: boolean): boolean {
   switch (aim.at) {
     case 'nothing':

@@ -1,6 +1,6 @@
 /**
- * Jumps of the message list: to a message (a quote, a link, the page address), to the end, to the
- * user's own new message, and back.
+ * Jumps of the message list: to a message (from a quote, a link or the page address), to the end,
+ * to a message that the user just sent, and back from there.
  */
 import { useOutbox } from '@chorus/react'
 import { useCallback, useEffect, useRef, useState } from 'react'
@@ -22,7 +22,7 @@ export function useHighlight(): readonly [seq: number | undefined, highlight: (s
   return [highlighted, setHighlighted]
 }
 
-/** Position to return to after the user's own message scrolled the list to the end. */
+/** Position in the list before it scrolled to the end because the user sent a message. */
 interface WayBack {
   readonly seq: number
   readonly offsetPx: number
@@ -31,7 +31,10 @@ interface WayBack {
 interface Jumps {
   readonly jumpTo: (seq: number) => void
   readonly toEnd: () => void
-  /** Returns to the place before the last message of the user. Undefined without such a place. */
+  /**
+   * Scrolls back to the messages that were shown before the user sent a message. Undefined if there
+   * is no such position.
+   */
   readonly goBack: (() => void) | undefined
 }
 
@@ -64,7 +67,8 @@ export function useJumps({ id, initialSeq, setAim, setUnreadAfter, scroller }: J
     setAim({ at: 'end' })
   }, [setUnreadAfter, setAim])
 
-  // Scroll to the user's own new message. A message sent in another tab does not move this list.
+  // Scroll to the end when the user has sent a message. Without the focus, the message was sent in
+  // another tab, and this list stays where it is.
   const newestWaiting = useNewestWaiting(id)
   const [seenWaiting, setSeenWaiting] = useState(newestWaiting)
   if (newestWaiting !== seenWaiting) {

@@ -1,6 +1,6 @@
 /**
- * Keys of the message list: the arrow keys, Home and End move between messages, ← and → reach the
- * elements of a message, letters act on it.
+ * Keyboard control of the message list. The arrow keys, Home and End move between messages. ← and →
+ * move to the buttons of a message. Letters run actions on a message.
  */
 import { useCallback, type KeyboardEvent } from 'react'
 import { flushSync } from 'react-dom'
@@ -12,10 +12,13 @@ import { noAim, type AimState } from './use-aim.ts'
 import type { ListRows } from './use-list-rows.ts'
 import { unreadLinePx, type ListPlace } from './use-place.ts'
 
-/** Elements inside a message that the arrow keys reach, in this order. */
+/** CSS selector of the elements inside a message that ← and → reach. */
 const stops = '.quote, .message-toolbar button, .reaction, .message-failed button'
 
-/** Returns a function that moves the focus to a row, and draws it first if needed. */
+/**
+ * Returns a function that moves the focus to a row of the list. Draws the row first if it is not in
+ * the DOM.
+ */
 export function useFocusRow(
   { names, keys }: ListRows,
   { scroller, setRangeKeys }: ListPlace,
@@ -42,7 +45,7 @@ export function useFocusRow(
 
 type Act = () => void
 
-/** Returns the handler of key presses in the list. */
+/** Returns the handler of key presses in the message list. */
 export function useListKeys(
   rows: readonly MessageRow[],
   focusRow: (index: number) => void,
@@ -80,7 +83,10 @@ function moveToRow(key: string, index: number, count: number, focusRow: (index: 
   return undefined
 }
 
-/** Moves between a message and the elements inside it. Escape returns to the message. */
+/**
+ * Moves the focus between a message and the elements inside it. Escape returns to the message.
+ * Returns undefined for other keys.
+ */
 function moveInMessage(key: string, focused: HTMLElement, article: HTMLElement): Act | undefined {
   switch (key) {
     case 'ArrowRight':

@@ -1,6 +1,6 @@
 /**
- * Rows of the message list: the loaded messages, and the user's pending messages even while the
- * newest page is not loaded.
+ * Builds the rows of the message list: the loaded messages and the user's pending messages. Pending
+ * messages appear even while the newest page is not loaded.
  */
 import type { TimelineItem, TimelineView } from '@chorus/client'
 import { useOutbox } from '@chorus/react'
@@ -13,18 +13,25 @@ export interface ListRows {
   readonly rows: readonly MessageRow[]
   readonly names: readonly RowName[]
   readonly keys: readonly string[]
-  /** Key of the first row after messages that are not loaded. */
+  /**
+   * Key of the first row below a gap: messages between this row and the row above it are not
+   * loaded. Undefined without a gap.
+   */
   readonly gapKey: string | undefined
-  /** Whether the loaded messages reach back to the unread line. */
+  /** Whether the loaded messages include the first message below the unread line. */
   readonly isLineLoaded: boolean
 }
 
-/** Returns the rows, with the unread line after the message `unreadAfter`. */
+/**
+ * Returns the rows of a conversation. `unreadAfter` is the seq of the last read message: the unread
+ * line is drawn below it.
+ */
 export function useListRows(id: string, view: TimelineView, unreadAfter: number | undefined): ListRows {
   const { user: me } = useMe()
   const waiting = useWaiting(id, view)
   const items = useMemo(() => (waiting.length === 0 ? view.items : [...view.items, ...waiting]), [view.items, waiting])
-  // Draw the line before the first unread message, never before an older page boundary.
+  // Draw the unread line only if the first unread message is loaded. Otherwise the line would
+  // appear above the oldest loaded message, which is wrong.
   const isLineLoaded = reachesBackTo(view, unreadAfter)
   const lineAfter = isLineLoaded ? unreadAfter : undefined
   const rows = useMemo(() => buildRows(items, { me: me.id, unreadAfter: lineAfter }), [items, me.id, lineAfter])
@@ -34,8 +41,8 @@ export function useListRows(id: string, view: TimelineView, unreadAfter: number 
 }
 
 /**
- * Returns the user's pending messages while the newest page is not loaded. The timeline leaves them
- * out then, but the user must always see them.
+ * Returns the user's pending messages while the newest page is not loaded. The client's timeline
+ * leaves them out in this case, but the user must always see them. Otherwise returns none.
  */
 function useWaiting(id: string, view: TimelineView): readonly TimelineItem[] {
   const outbox = useOutbox()
@@ -48,7 +55,7 @@ function useWaiting(id: string, view: TimelineView): readonly TimelineItem[] {
   }, [outbox, id, view])
 }
 
-/** Returns whether the loaded items reach back to the first message after `seq`. */
+/** Returns whether the message directly after `seq` is loaded. */
 function reachesBackTo({ items, hasOlder }: TimelineView, seq: number | undefined): boolean {
   if (seq === undefined || !hasOlder) return true
   const first = items[0]

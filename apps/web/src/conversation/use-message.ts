@@ -1,6 +1,6 @@
 /**
- * Hook for one message by seq, for quotes and the composer. Fetches the message from the server if
- * it is not loaded.
+ * Hook that returns one message by its seq, for quotes and for the composer. Fetches the message
+ * from the server if it is not loaded.
  */
 import type { PageMessage } from '@chorus/client'
 import { useChat } from '@chorus/react'
@@ -9,7 +9,10 @@ import { describeMessage } from '../summary/title.ts'
 
 export type FoundMessage = PageMessage | 'missing' | undefined
 
-/** Returns the message, or undefined while it is being fetched. */
+/**
+ * Returns the message. Returns undefined while it is being fetched, and `missing` if it cannot be
+ * fetched.
+ */
 export function useMessage(conversation: string, seq: number, loaded?: PageMessage): FoundMessage {
   const chat = useChat()
   const [fetched, setFetched] = useState<{ readonly seq: number; readonly message: PageMessage | 'missing' }>()

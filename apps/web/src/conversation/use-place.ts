@@ -1,7 +1,8 @@
 /**
- * Place of the message list: the rows in the DOM, and the scroll offset.
- * Guarantee: the list follows the end, or the line being read keeps its position, whatever arrives
- * (rule READ1; see `message-list-scroller.ts`). An aim moves the place to its row.
+ * The place of the message list: which rows are in the DOM, and the scroll offset. Guarantee: if
+ * the user is at the end, the list follows new messages; otherwise the line being read keeps its
+ * position, whatever arrives (rule READ1; see `message-list-scroller.ts`). An aim (`use-aim.ts`)
+ * moves the place to its row.
  */
 import type { TimelineView } from '@chorus/client'
 import {
@@ -21,25 +22,28 @@ import { ListScroller, type Place, type Restored, type RowName } from './message
 import { noAim, type Aim, type AimState } from './use-aim.ts'
 import type { ListRows } from './use-list-rows.ts'
 
-/** Offset of the unread line from the top of the list when an aim has reached it. */
+/** Distance of the unread line from the top of the list after the list has scrolled to it. */
 export const unreadLinePx = 72
 
 export interface ListPlace {
   readonly scroller: ListScroller
-  /** The element of the whole list, with its buttons. */
+  /** Element around the scrolling list and the buttons above it. */
   readonly frame: RefObject<HTMLDivElement | null>
-  /** The element whose children are the rows. */
+  /** Element whose children are the rows of the list. */
   readonly list: RefObject<HTMLDivElement | null>
-  /** Rows in the DOM. */
+  /** Range of the rows that are in the DOM. */
   readonly range: RowRange
   readonly setRangeKeys: Dispatch<SetStateAction<RangeKeys | undefined>>
   readonly isListShown: boolean
   readonly isAtEnd: boolean
-  /** Whether the list has reached its first place. */
+  /** Whether the list has scrolled to the position at which the conversation opens. */
   readonly hasArrived: boolean
-  /** Restores the place after the user or the browser has scrolled. */
+  /**
+   * Corrects the list after the user or the browser has scrolled: draws missing rows and updates
+   * `isAtEnd`.
+   */
   readonly followScroll: () => void
-  /** Restores the place after rows or elements around the list have changed their size. */
+  /** Keeps the reading position after rows or elements around the list have changed their size. */
   readonly followSizes: (entries: readonly ResizeObserverEntry[]) => void
 }
 
@@ -47,11 +51,11 @@ interface PlaceOptions {
   readonly list: ListRows
   readonly aims: AimState
   readonly view: TimelineView
-  /** Whether the server can be reached, or will be soon. */
+  /** Whether this device is connected to the server or is reconnecting to it. */
   readonly isReachable: boolean
-  /** Whether the set of unread messages is certain. */
+  /** Whether this device has caught up with the server, so that it knows every unread message. */
   readonly isDecided: boolean
-  /** Called when the message of an aim is at its place. */
+  /** Called when the list has scrolled to the message that it was asked to show. */
   readonly onMessage: (aim: Extract<Aim, { at: 'message' }>, row: RowName) => void
 }
 
@@ -64,8 +68,8 @@ export function usePlace({ list: rows, aims, view, isReachable, isDecided, onMes
   const [rangeKeys, setRangeKeys] = useState<RangeKeys>()
   const [isAtEnd, setIsAtEnd] = useState(true)
   const range = useMemo(() => resolveRange(rangeKeys, keys, index === -1 ? undefined : index), [rangeKeys, keys, index])
-  // A conversation that opens at an old message shows no rows until that message is loaded, unless
-  // the server is unreachable.
+  // If a conversation opens at an old message, show no rows until that message is loaded. If the
+  // server is unreachable, show the loaded rows.
   const [hasArrived, setHasArrived] = useState(false)
   const isOnTheWay = !hasArrived && aims.needsPage
   const isListShown = view.isLoaded && keys.length > 0 && !(isOnTheWay && isReachable)
@@ -80,7 +84,8 @@ export function usePlace({ list: rows, aims, view, isReachable, isDecided, onMes
     return scroller.attach(element, list.current)
   }, [scroller, isListShown])
 
-  // After every render, before the paint: follow the aim, then restore the place.
+  // After every render and before the paint: set the place to the target of an aim, then scroll so
+  // that the list shows the place.
   useLayoutEffect(() => {
     if (!isListShown) return
     scroller.setRows(names, keys, range, view.hasNewer)
@@ -117,7 +122,7 @@ export function usePlace({ list: rows, aims, view, isReachable, isDecided, onMes
   return { scroller, frame, list, range, setRangeKeys, isListShown, isAtEnd, hasArrived, followScroll, followSizes }
 }
 
-/** Returns whether the list, which is at its place, has reached the target of an aim. */
+/** Returns whether a list that shows its place has reached the target of an aim. */
 function hasReached(aim: Aim, row: RowName | undefined, view: TimelineView, isDecided: boolean): boolean {
   switch (aim.at) {
     case 'nothing':
@@ -131,7 +136,7 @@ function hasReached(aim: Aim, row: RowName | undefined, view: TimelineView, isDe
   }
 }
 
-/** Returns the offset at which an aim wants its row, from the top of the list. */
+/** Returns the distance from the top of the list at which the target of an aim must appear. */
 function offsetOf(aim: Aim, scroller: ListScroller, index: number): number {
   if (aim.at !== 'message') return unreadLinePx
   if (aim.offsetPx !== undefined) return aim.offsetPx
@@ -140,8 +145,8 @@ function offsetOf(aim: Aim, scroller: ListScroller, index: number): number {
 }
 
 /**
- * Moves the place to the replacement for a removed row. If its surroundings are not loaded, moves
- * the place to the end and returns an aim that leads back.
+ * Replaces the row being read after it was removed from the list. If the messages around it are not
+ * loaded, sets the place to the end and returns an aim that leads back to the removed row.
  */
 function replaceLostRow(
   { row, topPx }: Place,
@@ -159,7 +164,8 @@ function replaceLostRow(
 }
 
 /**
- * Returns the replacement for a removed row: the next row by seq, if its surroundings are loaded.
+ * Returns the row to read instead of a removed one: the next row by seq, or the last row. Returns
+ * `not-loaded` if the messages around the removed row are not loaded.
  */
 function nearestRow(
   seq: number | undefined,
@@ -175,8 +181,9 @@ function nearestRow(
 }
 
 /**
- * Returns a ref for elements whose size the callback follows. Rows change their size after they
- * were drawn (a reaction, a font, Markdown that was loaded). So do the elements around the list.
+ * Returns a ref callback. The size of every element with this ref is observed, and `follow` is
+ * called after each change. Drawn rows change their size (a reaction, a font, Markdown that was
+ * loaded), and so do the elements around the list.
  */
 export function useSizes(follow: (entries: readonly ResizeObserverEntry[]) => void): RefCallback<HTMLElement> {
   const newest = useRef(follow)

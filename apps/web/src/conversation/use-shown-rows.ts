@@ -1,7 +1,7 @@
 /**
- * Reads which rows are on the screen, at most once per animation frame, and acts on them: marks
- * messages as read, shows the day while the user scrolls, keeps the Tab stop on a visible message,
- * and loads older and newer pages before the user reaches the edge.
+ * Reads which rows of the message list are visible, at most once per animation frame. For these
+ * rows, it marks messages as read, shows the day while the user scrolls, keeps the row that the Tab
+ * key reaches visible, and loads older and newer pages before the user reaches the edge.
  */
 import type { ChatConversation, ConversationSummary, Messages, TimelineView } from '@chorus/client'
 import { useCallback, useEffect, useRef, useState, type Dispatch, type SetStateAction } from 'react'
@@ -14,7 +14,7 @@ import type { ListPlace } from './use-place.ts'
 const nearEdgeRows = 15
 const movingMs = 1_000
 const pillZonePx = 48
-/** A last line counts as read if less than this is cut off. */
+/** The last visible message counts as read if less than this is cut off at the bottom. */
 const readSlackPx = 24
 
 export interface CatchUp {
@@ -34,11 +34,13 @@ interface ShownRowsOptions {
 }
 
 interface ShownRowsState {
-  /** Time of the first visible message, while its day is shown. */
+  /** Time of the first visible message. Undefined while the label with its day is hidden. */
   readonly topDay: string | undefined
-  /** Reads the screen in the next animation frame. */
+  /** Reads the visible rows in the next animation frame. */
   readonly lookSoon: () => void
-  /** Takes notice of scrolling by the user. */
+  /**
+   * Must be called when the user scrolls: shows the day, and lets pages load again after a failure.
+   */
   readonly takeScroll: () => void
 }
 
@@ -77,20 +79,26 @@ export function useShownRows(options: ShownRowsOptions): ShownRowsState {
   return { topDay: day.topDay, lookSoon, takeScroll }
 }
 
-/** Marks the messages on the screen as read while the user sees the page. */
+/** Marks the visible messages as read, if the page is visible and has the focus. */
 function markRead(conversation: ChatConversation, names: readonly RowName[], shown: ShownRows): void {
   if (document.visibilityState !== 'visible' || !document.hasFocus()) return
   const seq = names.slice(0, shown.last + 1).findLast((name) => name.seq !== undefined)?.seq ?? 0
   if (seq > (conversation.summary.get()?.readSeq ?? seq)) conversation.markRead(seq).catch(() => undefined)
 }
 
-/** Returns the key of the row with the Tab stop: the present one while it is visible. */
+/**
+ * Returns the key of the row that the Tab key reaches: the present one while it is visible,
+ * otherwise the last visible row.
+ */
 function keepTabStop(present: string | undefined, names: readonly RowName[], shown: ShownRows): string | undefined {
   const index = names.findIndex(({ key }) => key === present)
   return index >= shown.first && index <= shown.last ? present : names[Math.max(shown.first, shown.last)]?.key
 }
 
-/** Shows the day only while the user scrolls. Otherwise it would cover text being read. */
+/**
+ * Shows the day of the first visible message, but only while the user scrolls. Otherwise the label
+ * would cover text being read.
+ */
 function useTopDay(rows: readonly MessageRow[]) {
   const [topDay, setTopDay] = useState<string>()
   const [isMoving, setIsMoving] = useState(false)
@@ -110,13 +118,13 @@ function useTopDay(rows: readonly MessageRow[]) {
   return { topDay, show, takeScroll }
 }
 
-/** Loads the next page when the rows on the screen are near an edge of the loaded messages. */
+/** Loads an older or newer page when the visible rows are near the first or last loaded message. */
 function useEdgePages(view: TimelineView, messages: Messages) {
   const isBlocked = useRef(false)
   const load = (shown: ShownRows): void => {
     if (view.loading !== 'nothing' || isBlocked.current) return
-    // Do not load again until something has changed. Without a connection, this would retry in
-    // every frame.
+    // After a failure, do not load again until the user scrolls or the connection changes.
+    // Otherwise a client without a connection would retry in every animation frame.
     const block = (): void => {
       isBlocked.current = true
     }
@@ -131,7 +139,8 @@ function useEdgePages(view: TimelineView, messages: Messages) {
 }
 
 /**
- * Returns a function that runs the newest version of a callback, at most once per animation frame.
+ * Returns a function that runs `callback` in the next animation frame, at most once per frame. It
+ * runs the callback of the last render.
  */
 function useFrame(callback: () => void): () => void {
   const newest = useRef(callback)

@@ -1,7 +1,7 @@
 /**
- * The unread line: the place before the first message that was unread when the user began to read.
- * The line stays while the user reads. It is decided again when this device has caught up, and when
- * the user returns to the page.
+ * The unread line: a divider before the first message that was unread when the user began to read.
+ * The line stays while the user reads. Its position is computed again when this device has caught
+ * up with the server, and when the user returns to the page.
  */
 import type { ConversationSummary } from '@chorus/client'
 import { useCallback, useEffect, useRef, useState, type Dispatch, type SetStateAction } from 'react'
@@ -10,10 +10,13 @@ import type { ListScroller } from './message-list-scroller.ts'
 import type { AimState } from './use-aim.ts'
 
 export interface UnreadLine {
-  /** Seq of the message before the line. Undefined without a line. */
+  /**
+   * Seq of the last read message, which is directly above the unread line. Undefined: no line is
+   * shown.
+   */
   readonly after: number | undefined
   readonly setAfter: Dispatch<SetStateAction<number | undefined>>
-  /** Whether the set of unread messages is certain: only after this device has caught up. */
+  /** Whether this device has caught up with the server, so that it knows every unread message. */
   readonly isDecided: boolean
   readonly setIsDecided: (isDecided: boolean) => void
 }
@@ -32,8 +35,8 @@ interface GoOnReadingOptions {
 }
 
 /**
- * Continues at the first unread message when this device has caught up, and when the user returns
- * to the page.
+ * Moves the unread line to the first unread message when this device has caught up with the server,
+ * and when the user returns to the page. A list at its end scrolls to the line.
  */
 export function useGoOnReading({ setAfter, setIsDecided }: UnreadLine, options: GoOnReadingOptions): void {
   const { summary, isCurrent, scroller, setAim } = options
@@ -56,7 +59,8 @@ export function useGoOnReading({ setAfter, setIsDecided }: UnreadLine, options: 
     const follow = (): void => {
       if (document.visibilityState === 'hidden') setAfter((line) => line ?? newestSummary.current.readSeq)
       else if (newestSummary.current.unread === 0) setAfter(undefined)
-      // Render synchronously, or the next frame would mark the end as read.
+      // Render synchronously. Otherwise the next animation frame would mark the messages at the end
+      // as read.
       else flushSync(goOnReading)
     }
     document.addEventListener('visibilitychange', follow)
