@@ -1,11 +1,12 @@
 /**
- * A peer with the design of most tutorials. Every process subscribes to one Redis channel and
- * publishes each message there. It emits every message from the channel to the sockets of the
- * message's room. Nothing is stored.
+ * A chat server with the design of most tutorials, used for comparison. Every process subscribes to
+ * one Redis channel and publishes each message there. It emits every message from the channel to
+ * the sockets of the message's room. It stores nothing.
  *
- * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
- * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
- * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
+ * Its Redis client is ioredis, which sends each command immediately. The client node-redis 6 sends
+ * only 16 kB of commands per turn of the event loop. With node-redis, a busy process published a
+ * fiftieth of the messages that it acknowledged, kept the rest in memory, and by default crashed
+ * when a command timed out.
  */
 import { createServer } from 'node:http'
 import { Redis } from 'ioredis'
@@ -15,7 +16,7 @@ const publisher = new Redis(process.env.REDIS_URL)
 const subscriber = publisher.duplicate()
 for (const client of [publisher, subscriber]) client.on('error', (error) => console.error(error.message))
 
-// A failed publish is a lost message. The generator counts it as lost.
+// A failed publish to Redis loses the message. The load generator counts the loss.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

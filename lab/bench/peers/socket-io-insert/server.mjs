@@ -1,7 +1,7 @@
 /**
- * The peer that stores. It equals socket-io-memory, with one INSERT per message through a pool
- * before it sends and acknowledges the message. This is what most developers build first when
- * messages must survive.
+ * A Socket.IO chat server that stores messages, used for comparison. It works like the server in
+ * `socket-io-memory`, but inserts each message into Postgres before it sends and acknowledges the
+ * message. Most developers build this first when messages must survive a restart.
  */
 import { createServer } from 'node:http'
 import pg from 'pg'

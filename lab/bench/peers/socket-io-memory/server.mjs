@@ -1,7 +1,7 @@
 /**
- * The peer that the Socket.IO documentation builds: one process, all in memory. It sends a message
- * to a room and acknowledges it. It has no sign-in, no membership, no storage and no order across
- * senders.
+ * The chat server that the Socket.IO documentation builds, used for comparison: one process that
+ * keeps everything in memory. It sends a message to a room and acknowledges it. It has no sign-in,
+ * no membership, no storage, and no common order for messages of different senders.
  */
 import { createServer } from 'node:http'
 import { Server } from 'socket.io'

@@ -1,11 +1,13 @@
 /**
- * The peer with several processes that the Socket.IO documentation builds with
- * `@socket.io/redis-adapter`. It sends a message to a room, through Redis pub/sub to the other
- * processes, and acknowledges it at once. Nothing is stored, so a message that Redis loses is lost.
+ * The chat server with several processes that the Socket.IO documentation builds with
+ * `@socket.io/redis-adapter`, used for comparison. It sends a message to a room, through Redis
+ * pub/sub to the other processes, and acknowledges it immediately. It stores nothing, so a message
+ * that Redis loses is lost.
  *
- * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
- * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
- * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
+ * Its Redis client is ioredis, which sends each command immediately. The client node-redis 6 sends
+ * only 16 kB of commands per turn of the event loop. With node-redis, a busy process published a
+ * fiftieth of the messages that it acknowledged, kept the rest in memory, and by default crashed
+ * when a command timed out.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
@@ -16,7 +18,7 @@ const publisher = new Redis(process.env.REDIS_URL)
 const subscriber = publisher.duplicate()
 for (const client of [publisher, subscriber]) client.on('error', (error) => console.error(error.message))
 
-// A failed publish is a lost message. The generator counts it as lost.
+// A failed publish to Redis loses the message. The load generator counts the loss.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

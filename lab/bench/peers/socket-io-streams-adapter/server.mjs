@@ -1,11 +1,13 @@
 /**
- * The peer with several processes over a Redis stream: `@socket.io/redis-streams-adapter`. Every
- * process reads every message of every room. A process that was cut off continues where it stopped,
- * while the stream still holds the messages.
+ * A Socket.IO chat server with several processes that exchange messages over a Redis stream
+ * (`@socket.io/redis-streams-adapter`), used for comparison. Every process reads every message of
+ * every room. After a lost connection to Redis, a process continues where it stopped, while the
+ * stream still holds the messages.
  *
- * Its Redis client is ioredis, which writes its commands at once. node-redis 6 writes 16 kB per
- * turn of the event loop. With it, a busy process published a fiftieth of the messages that it
- * acknowledged and kept the rest in memory. By default it then crashed on a command's timeout.
+ * Its Redis client is ioredis, which sends each command immediately. The client node-redis 6 sends
+ * only 16 kB of commands per turn of the event loop. With node-redis, a busy process published a
+ * fiftieth of the messages that it acknowledged, kept the rest in memory, and by default crashed
+ * when a command timed out.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-streams-adapter'
@@ -15,7 +17,7 @@ import { Server } from 'socket.io'
 const client = new Redis(process.env.REDIS_URL)
 client.on('error', (error) => console.error(error.message))
 
-// A failed publish is a lost message. The generator counts it as lost.
+// A failed publish to Redis loses the message. The load generator counts the loss.
 process.on('unhandledRejection', (error) => console.error(error.message))
 
 const httpServer = createServer()

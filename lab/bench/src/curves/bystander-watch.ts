@@ -1,8 +1,9 @@
 /**
- * Measures the processor time of servers without connections, and their share of Postgres, while
- * other servers work. That is the cost of sweeping rows that other servers store. It is too small
- * for the usual process times, which count hundredths of a second. So this reads the scheduler's
- * counters, which count nanoseconds.
+ * Measures the processor time of Chorus servers without connections, and of Postgres on their
+ * behalf, while other servers handle the load. This is the cost of the sweep, in which a server
+ * polls the log for rows that other servers stored. It is too small for the usual process times,
+ * which count hundredths of a second. So this file reads the scheduler's counters, which count
+ * nanoseconds.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Databases } from '@chorus/testkit'
@@ -12,7 +13,7 @@ export interface ControlConnection {
   readonly port: number
 }
 
-/** Processor time used so far by all bystanders together, in microseconds. */
+/** Processor time used so far by all servers without connections together, in microseconds. */
 export interface BystanderUse {
   readonly serverUs: number
   readonly databaseUs: number
@@ -24,8 +25,8 @@ export async function readBystanders(
   databases: Databases,
   databaseUrl: string,
 ): Promise<BystanderUse> {
-  // Servers give Postgres an application name that ends with the port, or with the pid if the port
-  // was chosen freely.
+  // Every Chorus server names its Postgres connections. The name ends with the server's port, or
+  // with its process id if the operating system chose the port.
   const backends = await databases.query<{ pid: number }>(
     `select pid from pg_stat_activity where split_part(application_name, ':', 2) = any ($1::text[])`,
     [bystanders.flatMap(({ pid, port }) => [String(port), `pid-${pid}`])],
@@ -39,8 +40,9 @@ export async function readBystanders(
 }
 
 /**
- * Returns how much more the second period used than the first, scaled to its duration, in
- * microseconds.
+ * Returns the extra processor time that the load caused, in microseconds: the use between the
+ * second and the third reading, minus the use of an equally long silent period. The silent period
+ * lies between the first and the second reading.
  */
 export function extraUse(
   [start, middle, end]: readonly [BystanderUse, BystanderUse, BystanderUse],

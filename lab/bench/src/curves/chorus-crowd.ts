@@ -1,7 +1,8 @@
 /**
- * The users of a Chorus target and their rooms, inserted directly, because a curve needs tens of
- * thousands of both. All rooms of a target exist before the first client connects, so no connection
- * sees a room appear.
+ * Creates the users and rooms of a measured Chorus cluster. Inserts them directly into the
+ * database, because a curve needs tens of thousands of users and rooms. All rooms exist before the
+ * first client connects, so no connection receives a notice about a new room during the
+ * measurement.
  */
 import { HttpUser, insertConversations, insertPeople } from '@chorus/testkit'
 import type { Databases, InsertedPerson } from '@chorus/testkit'
@@ -18,7 +19,7 @@ export class ChorusCrowd implements Population {
   readonly #url: string
   readonly #people: InsertedPerson[] = []
 
-  /** @param url - URL of one of the servers */
+  /** @param url - URL of one of the Chorus servers */
   constructor(databases: Databases, databaseUrl: string, url: string) {
     this.#url = url
     this.#databases = databases
@@ -51,12 +52,13 @@ export class ChorusCrowd implements Population {
     }
   }
 
-  /** Puts every user into `each` rooms of `size` members. No user sends. */
+  /** Puts every user into `each` rooms of `size` members. No user sends messages. */
   async silent(count: number, { each, size }: { readonly each: number; readonly size: number }): Promise<Audience> {
     const people = await this.#take(count)
     const rooms: InsertedPerson[][] = []
     for (let deal = 0; deal < each; deal++) {
-      // Each round shuffles with another step, so users meet different users in each room.
+      // Each pass deals the users in another order, so that users share each room with different
+      // users.
       const dealt = [...people].map((person, index) => ({ person, turn: (index * (2 * deal + 1)) % count }))
       dealt.sort((a, b) => a.turn - b.turn)
       for (let from = 0; from < count; from += size)
@@ -66,10 +68,7 @@ export class ChorusCrowd implements Population {
     return { members: people.map((person) => ({ cookie: cookieOf(person), group: 0, hears: false })), senders: [] }
   }
 
-  /**
-   * Returns the size of one delivery's payload with its WebSocket header: the newest message, alone
-   * in its event.
-   */
+  /** Returns the size in bytes of the WebSocket frame that delivers the newest message alone. */
   async readDeliveryBytes(): Promise<number> {
     const [row] = await this.#databases.query<{ conversation: string; seq: string; actor: string }>(
       `select conversation, seq, actor from changes where type = 'message.created' order by xid desc limit 1`,
@@ -105,7 +104,7 @@ export class ChorusCrowd implements Population {
     const ids = await insertConversations(this.#databases, this.#databaseUrl, {
       conversations: rooms.map((members) => ({ members: members.map(({ id }) => id) })),
     })
-    // A database in service has statistics.
+    // A database in production has statistics for its query planner.
     await this.#databases.query('analyze', [], this.#databaseUrl)
     return ids
   }

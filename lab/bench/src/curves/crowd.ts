@@ -1,12 +1,15 @@
-/** The users and rooms of a curve's measurement, for Chorus and for peers. */
+/**
+ * Creates the users and rooms of a curve's measurement, for Chorus and for the servers it is
+ * compared with.
+ */
 import type { Audience } from '../targets/target.ts'
 import type { ControlConnection, BystanderUse } from './bystander-watch.ts'
 
 /**
- * Users in groups of `size`. Each room belongs to one group; rooms are assigned to groups in turn.
- * So there may be many more rooms than groups, while every connection still receives all messages
- * of its group and no others. Groups without a room are connected and silent. One user of each room
- * sends.
+ * `people` users in groups of `size`. Each of the `rooms` belongs to one group; the rooms are
+ * assigned to the groups in rotation. So there can be far more rooms than groups, while every
+ * connection still receives exactly the messages of its group. Users of a group without a room are
+ * connected and receive nothing. One user of each room sends messages.
  */
 export interface Cliques {
   readonly people: number
@@ -19,18 +22,22 @@ export interface Population {
   room(receivers: number, senders: number): Promise<Audience>
   cliques(cliques: Cliques): Promise<Audience>
   /**
-   * Returns the size of one delivery's payload with its WebSocket header, or 0 if it cannot be
-   * read.
+   * Returns the size in bytes of the WebSocket frame that delivers one message, or 0 if it cannot
+   * be read.
    */
   readDeliveryBytes(): Promise<number>
   /**
-   * Returns the processor time that these servers have used so far. Returns undefined for targets
-   * that do not sweep.
+   * Returns the processor time that these servers without connections have used so far. Returns
+   * undefined for a chat system whose servers do not sweep (poll for rows that other servers
+   * stored).
    */
   readBystanders(bystanders: readonly ControlConnection[]): Promise<BystanderUse | undefined>
 }
 
-/** The crowd of a peer. Its clients name their own rooms. */
+/**
+ * The users and rooms for a server that Chorus is compared with. Its clients name their own rooms
+ * when they connect.
+ */
 export const peerCrowd: Population = {
   readDeliveryBytes: () => Promise.resolve(0),
   readBystanders: () => Promise.resolve(undefined),

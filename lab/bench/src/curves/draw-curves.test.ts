@@ -1,6 +1,6 @@
 /**
- * Checks that the committed plots and tables match the committed points, so that neither is edited
- * alone.
+ * Checks that the committed plots and tables of docs/performance match the committed measurements.
+ * So no plot, table or measurement can be edited alone.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,10 +11,10 @@ import { makeDrawing, replaceSection } from './draw-curves.ts'
 const folder = fileURLToPath(new URL('../../../../docs/performance', import.meta.url))
 const hint = 'draw again with: npm run bench -- --draw'
 
-describe('docs/performance', () => {
+describe('the performance documentation', () => {
   const { plots, section } = makeDrawing(folder)
 
-  it('contains exactly the plots of its points', () => {
+  it('docs/performance contains exactly the plots that its measurements produce', () => {
     expect(
       readdirSync(folder)
         .filter((name) => name.endsWith('.svg'))
@@ -25,12 +25,12 @@ describe('docs/performance', () => {
       expect(readFileSync(join(folder, name), 'utf8') === svg, `${name}: ${hint}`).toBe(true)
   })
 
-  it('has a page that matches the points', () => {
+  it('docs/performance.md shows the figures of the committed measurements', () => {
     const page = readFileSync(`${folder}.md`, 'utf8')
     expect(replaceSection(page, section) === page, hint).toBe(true)
   })
 
-  it('finds no place for the section in a page without marks', () => {
+  it('a page without the marking comments has no place for generated text', () => {
     expect(replaceSection('# A page', 'text')).toBeUndefined()
   })
 })

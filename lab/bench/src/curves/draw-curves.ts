@@ -1,6 +1,7 @@
 /**
- * Makes the plots and the section of docs/performance.md between two comments, from the points
- * alone. So neither can claim anything that was not measured, and a test notices a missing update.
+ * Generates the plots, and the text of docs/performance.md between two marking comments, from the
+ * measurements in curves.json alone. So the page cannot claim anything that was not measured, and a
+ * test notices an outdated page.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -14,12 +15,15 @@ const begin = '<!-- curves: drawn by npm run bench -- --draw -->'
 const end = '<!-- curves: end -->'
 
 export interface Drawing {
-  /** Plots as SVG, by file name. */
+  /** SVG text of each plot, by file name. */
   readonly plots: ReadonlyMap<string, string>
   readonly section: string
 }
 
-/** Makes the plots and the section. `folder` holds curves.json. */
+/**
+ * Generates the plots and the text for the performance page. `folder` contains the measurements in
+ * curves.json.
+ */
 export function makeDrawing(folder: string): Drawing {
   const file = readCurves(join(folder, 'curves.json'))
   const points = mergeRounds(file.points)
@@ -29,8 +33,8 @@ export function makeDrawing(folder: string): Drawing {
 }
 
 /**
- * Writes the plots to the folder, and the section to the Markdown page of the same name if it has a
- * place for it. Returns the written paths.
+ * Writes the plots to the folder. Also writes the generated text to the Markdown page of the
+ * folder's name, if that page has a place for it. Returns the paths of the written files.
  */
 export function drawCurves(folder: string): string[] {
   const { plots, section } = makeDrawing(folder)
@@ -49,7 +53,10 @@ export function drawCurves(folder: string): string[] {
   return written.map((path) => relative(process.cwd(), path))
 }
 
-/** Replaces the section in a page. Returns undefined if the page has no place for it. */
+/**
+ * Replaces the generated text between the two marking comments of a page. Returns undefined if the
+ * page lacks these comments.
+ */
 export function replaceSection(text: string, section: string): string | undefined {
   const from = text.indexOf(begin)
   const to = text.indexOf(end)

@@ -1,4 +1,4 @@
-/** The plots: which curves and which figures each of them shows. */
+/** Defines the plots of the performance page: the curves and figures that each plot shows. */
 import type { CostModel, Role } from '../model/cost-model.ts'
 import { leastMeasured } from '../model/cost-model.ts'
 import { drawPlot } from '../plots/draw-plot.ts'
@@ -183,8 +183,9 @@ const perMessage =
     work.messages === 0 ? undefined : processorUs[role] / work.messages
 
 /**
- * Returns the points of a line for the variant `apart`. With up to two servers all of them serve,
- * so those points belong to both variants.
+ * Returns the points of a plotted line for the variant `apart`, in which only two servers have
+ * connections. With one or two servers all of them have connections, so those points belong to both
+ * variants.
  */
 function joinApart(
   points: readonly CurvePoint[],

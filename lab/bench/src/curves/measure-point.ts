@@ -1,4 +1,7 @@
-/** Measures one point of a curve: an audience, its load, and the cost for each role of process. */
+/**
+ * Measures one point of a curve: connects the clients, applies the load, and records the cost for
+ * each kind of process (server, Postgres, Redis).
+ */
 import { readFileSync } from 'node:fs'
 import type { Redis } from '@chorus/testkit'
 import { readResidentBytes } from '@chorus/testkit'
@@ -13,18 +16,21 @@ export interface PointOptions {
   readonly target: Target
   readonly audience: Audience
   readonly load: Load
-  /** Number of servers with connections. The other servers only run. */
+  /** Number of servers that clients connect to. The other servers run without connections. */
   readonly serving: number
   readonly rooms: number
-  /** Number of rooms of each connection that receives messages. */
+  /** Number of rooms of each client. */
   readonly roomsEach: number
   readonly times: Pick<Options, 'textChars' | 'warmUpMs' | 'measureMs' | 'drainMs'>
 }
 
 export type Measured = Pick<CurvePoint, 'work' | 'processorUs' | 'figures' | 'invalid'> & {
-  /** Messages acknowledged in the whole run, not only in the measured part. */
+  /** Number of messages acknowledged in the whole run, including warm-up. */
   readonly acknowledgedInAll: number
-  /** Memory of all servers at the end of the measured part, with all clients connected. */
+  /**
+   * Memory of all Chorus servers together at the end of the measurement, with all clients
+   * connected.
+   */
   readonly residentMb: number
 }
 
@@ -81,12 +87,12 @@ function keep<Name extends string>(name: Name, value: number | undefined): Parti
   return value === undefined ? {} : ({ [name]: value } as Partial<Record<Name, number>>)
 }
 
-/** Returns how many bytes have passed through Redis in both directions, by its own counters. */
+/** Returns how many bytes Redis has received and sent since it started, by its own counters. */
 export async function bytesOf(redis: Redis): Promise<number> {
   return Number(await redis.info('total_net_input_bytes')) + Number(await redis.info('total_net_output_bytes'))
 }
 
-/** Returns the memory of all the target's servers. */
+/** Returns the resident memory of all servers of the measured system together, in megabytes. */
 export function residentMb({ processes }: Target): number {
   const bytes = processes
     .filter(({ role }) => role === 'server')
@@ -95,8 +101,8 @@ export function residentMb({ processes }: Target): number {
 }
 
 /**
- * Returns the maximum number of connections of one process here: its file limit, minus some files
- * for itself.
+ * Returns how many connections one process can open on this machine: its limit of open files, minus
+ * some files for the process itself.
  */
 export function connectionsMax(): number {
   const files = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? 1_024)

@@ -1,15 +1,15 @@
 /**
- * The scenario `curves`. Measures each point at a fixed moderate load that saturates neither
- * generator nor servers. So processor time per message and per delivery can be compared with other
- * machines. Writes each point to a file at once, and draws the plots at the end.
+ * The benchmark scenario `curves`. Measures each point of a curve at a fixed moderate load that
+ * saturates neither the load generator nor the servers. So the processor time per message and per
+ * delivery can be compared with other machines. Writes each point to curves.json immediately, and
+ * draws the plots at the end.
  *
- *
- * - receivers: one room of 10 to 20 000 users, 50 000 deliveries per second (peers saturate near
- *   200 000 here)
+ * - receivers: one room of 10 to 20 000 users, 50 000 deliveries per second (the compared servers
+ *   saturate near 200 000 on our machine)
  * - load: one room of 500 users, with a rising number of deliveries per second
  * - rooms: 1 to 50 000 rooms that share the same traffic
- * - servers: 1 to 4 servers with connections; and two servers with connections plus further ones
- *   without
+ * - servers: 1 to 4 servers with connections; and two servers with connections plus further servers
+ *   without connections
  * - connections: silent users, each in five conversations of a hundred members
  */
 import { join } from 'node:path'
@@ -36,22 +36,22 @@ import type { ChorusCurveTarget, CurvePeer, CurveTarget } from './start-curve-ta
 
 const bounds = {
   deliveriesPerSecond: 50_000,
-  /** More messages per second would measure the database. */
+  /** With more messages per second, the database would limit the result. */
   messagesMaxPerSecond: 1_000,
-  /** With fewer messages per second, a measurement of a few seconds has too few samples. */
+  /** With fewer messages per second, a measurement of a few seconds would have too few samples. */
   messagesMinPerSecond: 4,
   senders: 20,
   servers: 2,
   warmUpMs: 1_000,
-  /** Warm-up of new processes: their code is compiled while it runs. */
+  /** Warm-up time of a new server process, in which V8 compiles its code. */
   firstWarmUpMs: 4_000,
   measureMs: 3_000,
-  /** Covers a whole interval of pings. */
+  /** Duration of a measurement with silent clients. It covers a whole interval of heartbeats. */
   idleMs: 10_000,
-  /** Time until an idle server has collected its garbage and returned unused memory. */
+  /** Time in which an idle server collects its garbage and returns unused memory. */
   restMs: 12_000,
   loadReceivers: 500,
-  /** At twice this rate the peers fall behind. */
+  /** Highest rate for the compared servers. At twice this rate they fall behind. */
   peersDeliveriesMax: 100_000,
   roomsPeople: 800,
   roomsSize: 4,
@@ -86,7 +86,7 @@ class CurveRun {
   readonly #environment: Environment
   readonly #startedAtMs = performance.now()
   readonly #file: string
-  /** Content of the file before this run. */
+  /** Content of curves.json before this run. */
   readonly #before: CurvesFile
   readonly #points: CurvePoint[] = []
   readonly #notes = new Set<string>()
@@ -153,7 +153,8 @@ class CurveRun {
       this.#notes.add(`${connectable} receivers at most: the limit of open files is too low for more (ulimit -n)`)
     for (const name of targetNames) {
       await this.#withTarget(name, bounds.servers, async ({ target, crowd }) => {
-        // Make all rooms before the first client connects.
+        // Create all rooms before the first client connects, so that no connection receives a
+        // notice about a new room.
         const rooms: { readonly x: number; readonly audience: Audience }[] = []
         for (const x of steps) rooms.push({ x, audience: await crowd.room(x, bounds.senders) })
         for (const [index, { x, audience }] of rooms.entries()) {
@@ -200,7 +201,7 @@ class CurveRun {
   async #rooms(round: number): Promise<void> {
     const { servers, roomsPeople: people, roomsSize: size } = bounds
     for (const x of this.#steps('rooms')) {
-      // Use fresh servers for each step: a heap that has grown does not shrink to its former size.
+      // Start new servers for each step: the heap of a server never shrinks to its former size.
       await this.#withChorus(servers, async ({ target, crowd }) => {
         const audience = await crowd.cliques({ people, size, rooms: x })
         const common = { target, audience, serving: servers, rooms: x, roomsEach: (x * size) / people }
@@ -226,10 +227,11 @@ class CurveRun {
       for (const name of targetNames)
         await this.#withTarget(name, servers, async (started) => {
           const { serving } = bounds
-          // Measure the `apart` variant first: servers that had connections are not idle at once.
+          // First measure the variant `apart`, in which some servers have no connections. A server
+          // that had connections needs time to become idle.
           if (servers > serving) await this.#serversOf(name, started, { servers, serving, round })
-          // With so few servers, all of them serve. For peers, measure only the variants that are
-          // compared.
+          // With one or two servers, clients connect to all of them. For the compared servers,
+          // measure only these steps.
           if (servers <= serving || name === 'chorus')
             await this.#serversOf(name, started, { servers, serving: servers, round })
         })
@@ -250,14 +252,15 @@ class CurveRun {
     const common = { target, audience, serving, rooms, roomsEach: 1, times: this.#times(true) }
     const look = async () => ({ bytes: await bytesOf(redis), use: await crowd.readBystanders(bystanders) })
     const load = { kind: 'rate', perSecond: bounds.serversMessagesPerSecond } as const
-    // Let the bystanders sweep once before, or their code would be compiled during the measurement.
-    // Then let them rest, or the silent period would include garbage collection.
+    // Let the servers without connections sweep (poll the log) under load once, so that V8 compiles
+    // that code before the measurement. Then pause, so that garbage collection ends before the
+    // silent period begins.
     if (bystanders.length > 0 && name === 'chorus') {
       await measurePoint({ ...common, load, times: this.#times() })
       await pause(bounds.restMs)
     }
-    // Measure a silent period of the same length, to know what servers, Redis and Postgres use
-    // without messages.
+    // First measure an equally long period without messages, to subtract what the servers, Redis
+    // and Postgres use anyway.
     const start = await look()
     const silent = await measurePoint({ ...common, load: { kind: 'idle' } })
     const middle = await look()
@@ -301,7 +304,9 @@ class CurveRun {
     }
   }
 
-  /** Measures connected and silent clients: the cost of a connection and the servers' memory. */
+  /**
+   * Measures the processor time and the servers' memory while all clients are connected and silent.
+   */
   #rest(common: Omit<PointOptions, 'load' | 'times'>, measureMs: number): Promise<Measured> {
     const times = { ...this.#times(), warmUpMs: bounds.restMs, measureMs }
     return measurePoint({ ...common, load: { kind: 'idle' }, times })
@@ -340,7 +345,7 @@ class CurveRun {
     }
   }
 
-  /** Writes the point at once, so an interrupted run keeps its points. */
+  /** Writes the point to curves.json immediately, so an interrupted run keeps its points. */
   #keep(
     place: Pick<CurvePoint, 'curve' | 'target' | 'variant' | 'x' | 'round'>,
     { work, processorUs, figures, invalid }: Measured,

@@ -1,5 +1,6 @@
 /**
- * Starts one target with its own Redis, so that all bytes through that Redis belong to this target.
+ * Starts one chat system (Chorus, or a server it is compared with) with a Redis of its own, so that
+ * all bytes through that Redis belong to this system.
  */
 import { startRedis } from '@chorus/testkit'
 import type { Databases, Postgres, Redis } from '@chorus/testkit'
@@ -35,7 +36,7 @@ interface Settings {
 
 export async function startCurveChorus({ servers, postgres, environment }: Settings): Promise<ChorusCurveTarget> {
   const redis = await startRedis()
-  // The target creates its own database. The crowd needs its URL.
+  // Starting Chorus creates a new database. The code that inserts users needs its URL.
   let databaseUrl = ''
   const databases: Databases = {
     url: postgres.url,

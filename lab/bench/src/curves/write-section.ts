@@ -1,4 +1,7 @@
-/** Writes the section of the performance page about the growth of costs, as Markdown. */
+/**
+ * Generates the Markdown text of docs/performance.md about how costs grow with the number of
+ * receivers, rooms, servers and connections.
+ */
 import { curvePeers } from './start-curve-target.ts'
 import { leastMeasured, roles, terms } from '../model/cost-model.ts'
 import type { CheckedPoint, CostModel, Role } from '../model/cost-model.ts'
@@ -12,7 +15,7 @@ import type { CurvePoint, CurvesFile } from '../points/point.ts'
 
 export interface SectionParts {
   readonly file: CurvesFile
-  /** Points whose rounds are merged. */
+  /** Measured points of the curves. The rounds of each point are merged to one. */
   readonly points: readonly CurvePoint[]
   readonly model: CostModel | undefined
   readonly plots: readonly string[]
@@ -136,8 +139,8 @@ function describeModel(file: CurvesFile, points: readonly CurvePoint[], model: C
 }
 
 /**
- * Fits the bytes through Redis as a line over the number of serving servers. In these points, all
- * servers serve.
+ * Fits the bytes through Redis per message as a straight line over the number of servers. In the
+ * points used, clients are connected to all servers.
  */
 function measuredBytes({ deliveryBytes }: CurvesFile, points: readonly CurvePoint[]): MeasuredBytes {
   const ours = points.filter(({ target }) => target === 'chorus')
@@ -231,7 +234,7 @@ function projectionTable(clusters: readonly Projection[]): string {
   )
 }
 
-/** Formats a number briefly. Small whole numbers stay unchanged. */
+/** Formats a number with few digits. Whole numbers below 100 stay unchanged. */
 const short = (value: number): string => (Number.isInteger(value) && value < 100 ? String(value) : shortFigure(value))
 const share = (value: number): string => `${short(value * 100)} %`
 const megabytes = (bytes: number): string => `${short(bytes / 1_000_000)} MB`

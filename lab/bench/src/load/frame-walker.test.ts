@@ -33,8 +33,8 @@ function walk(stream: Buffer, cutEvery: number) {
     message: (serial) => serials.push(serial),
     closing: () => packets.push('closing'),
   })
-  // Use one buffer for all chunks, like the generator. So the walker must copy the bytes that it
-  // keeps.
+  // Use one buffer for all chunks, as the load generator does. So the frame walker must copy the
+  // bytes that it still needs.
   const shared = Buffer.alloc(cutEvery)
   for (let at = 0; at < stream.length; at += cutEvery) {
     const length = stream.copy(shared, 0, at, Math.min(stream.length, at + cutEvery))
@@ -58,7 +58,7 @@ describe('the frame walker', () => {
   const every = Array.from({ length: 1_604 }, (_, index) => index + 1)
 
   for (const cutEvery of [1, 2, 3, 7, 13, 100, 1_021, 65_536, 10_000_000]) {
-    it(`counts every message once when the stream is cut every ${cutEvery} bytes`, () => {
+    it(`the frame walker counts every message once in chunks of ${cutEvery} bytes`, () => {
       const { serials, packets } = walk(stream, cutEvery)
       expect(serials).toEqual(every)
       expect(packets.filter((packet) => packet === '2')).toHaveLength(2)
@@ -67,11 +67,11 @@ describe('the frame walker', () => {
     })
   }
 
-  it('rejects a marker that no number follows', () => {
+  it('the frame walker rejects a message marker without a number', () => {
     expect(() => walk(frame('42["x","~abcdefghijk"]'), 1_000)).toThrow(/not followed by a number/)
   })
 
-  it('rejects frames that it cannot read', () => {
+  it('the frame walker rejects binary, fragmented and masked frames', () => {
     expect(() => walk(Buffer.from([0x01, 3, 0x61, 0x62, 0x63]), 100)).toThrow(/begins with 1 3/)
   })
 })

@@ -1,20 +1,24 @@
 /**
- * Reads WebSocket frames from a server out of a byte stream that may be cut anywhere. To cost
- * little, it parses only headers, passes on small packets whole, and reads only marker and number
- * of messages. It never collects large frames; at most one small frame (2 kB) waits for its rest.
+ * Reads WebSocket frames that a server sent, from a byte stream that may be split anywhere. To use
+ * little processor time, it parses only frame headers, passes small frames to the listener whole,
+ * and reads only the marker and the number of each message. It never collects a large frame; at
+ * most one incomplete small frame (2 kB) is kept.
  *
- * It understands only frames that ws and Engine.IO send: unmasked, unfragmented text. Other frames
- * throw, because a misread stream makes the counts worthless.
+ * It understands only the frames that the libraries ws and Engine.IO send: unmasked, unfragmented
+ * text. Any other frame throws an error, because a misread stream would make the counts worthless.
  */
 import { marker, markedChars, readSerial } from './marker.ts'
 
-/** Maximum size of frames that are passed to the listener whole. */
+/** Maximum size of a frame that is passed to the listener whole. */
 const wholeMaxBytes = 2_048
 
 export interface FrameListener {
-  /** Called with a small whole packet, before its messages. Its payload is `bytes[from, to)`. */
+  /**
+   * Called with a small frame, before `message` is called for the messages in it. The frame's
+   * payload is `bytes[from, to)`.
+   */
   packet(bytes: Buffer, from: number, to: number): void
-  /** Called for each message. */
+  /** Called with the number of each message. */
   message(serial: number): void
   /** Called when the server sends a close frame. */
   closing(): void
@@ -70,13 +74,13 @@ export class FrameWalker {
       this.#listener.packet(bytes, from, at)
       this.#scan(bytes, from, at, false)
     }
-    // Copy the bytes, because the caller reuses its buffer.
+    // Copy the remaining bytes, because the caller reuses its buffer.
     if (at < end) this.#carried = Buffer.from(bytes.subarray(at, end))
   }
 
   /**
-   * Counts the messages in `bytes[from, to)`. Returns where it stopped: before `to` if a marker is
-   * cut.
+   * Reports the messages in `bytes[from, to)`. Returns the position where reading stopped. It is
+   * before `to` when a marker and its number are incomplete.
    */
   #scan(bytes: Buffer, from: number, to: number, isCut: boolean): number {
     let at = from

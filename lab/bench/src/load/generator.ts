@@ -1,6 +1,6 @@
 /**
- * The load generator: a separate process that runs one job and exits. It also exits when the
- * harness, its parent, is gone.
+ * The load generator: a separate process that runs one measurement job and exits. It also exits
+ * when the benchmark, its parent process, is gone.
  */
 import type { Finished, FromGenerator, ToGenerator } from './job.ts'
 import { Storm } from './storm.ts'

@@ -1,31 +1,38 @@
-/** Requests to the generator and its responses, over the pipe between it and the harness. */
+/** Messages between the benchmark and its load generator process, over the pipe between them. */
 import type { LatencySummary } from './latency-histogram.ts'
 import type { StormJob, StormOutcome } from './storm-job.ts'
 
-/** One connection of the load. */
+/** One client connection that the load generator opens. */
 export interface MemberSpec {
-  /** Cookie sent with the handshake. */
+  /** Cookie that the client sends with its handshake. */
   readonly cookie?: string
-  /** JSON of Socket.IO's `auth`. */
+  /** JSON text that the client sends as Socket.IO's `auth`. */
   readonly auth?: string
   /**
-   * Path of a plain WebSocket that replaces Socket.IO. A message is then only its text, and there
-   * are no acknowledgements: its delivery to the sender counts as one.
+   * Path of a plain WebSocket to use in place of Socket.IO. A message then consists only of its
+   * text. There are no acknowledgements; a message counts as acknowledged when its sender receives
+   * it.
    */
   readonly plainPath?: string
-  /** Group of the connection. Messages from this group's senders are meant for it. */
+  /**
+   * Group of the connection. Only messages from senders of the same group are meant for this
+   * connection.
+   */
   readonly group: number
-  /** Whether every message of the group must reach this connection once. If false, none may. */
+  /**
+   * If true, this connection must receive every message of its group once. If false, it must
+   * receive none.
+   */
   readonly hears: boolean
 }
 
-/** One connection that sends. */
+/** One connection that sends messages. */
 export interface SenderSpec {
   /** Index of the sender's connection. */
   readonly member: number
   /**
-   * Event name, and the payload up to the text: `{"conversation":"…",` and so on, without the last
-   * brace.
+   * Beginning of the sent event's payload, before the text: `{"conversation":"…",` and so on,
+   * without the closing brace.
    */
   readonly payloadHead: string
   /** Whether each message carries a unique `clientId`. */
@@ -33,16 +40,19 @@ export interface SenderSpec {
 }
 
 export type Load =
-  /** Each sender always keeps this many messages unacknowledged. */
+  /** Load in which each sender always keeps this many messages unacknowledged. */
   | { readonly kind: 'window'; readonly window: number }
-  /** All senders together send this many messages per second, regardless of responses. */
+  /**
+   * Load in which all senders together send this many messages per second, regardless of the
+   * responses.
+   */
   | { readonly kind: 'rate'; readonly perSecond: number }
-  /** All clients are connected and silent. */
+  /** Load without messages: all clients are connected and silent. */
   | { readonly kind: 'idle' }
 
 export interface Job {
   readonly host: string
-  /** Ports of the servers. Connections use them in turn. */
+  /** Ports of the servers. Connections are assigned to the ports in rotation. */
   readonly ports: readonly number[]
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
@@ -50,11 +60,11 @@ export interface Job {
   readonly textChars: number
   readonly warmUpMs: number
   readonly measureMs: number
-  /** Maximum time from the last send to the last delivery. */
+  /** Maximum time to wait for deliveries after the last message was sent. */
   readonly drainMs: number
   /**
-   * Number of the first message. Messages left over from an earlier run of the same target have
-   * numbers outside of this run's range.
+   * Number of this run's first message. Messages left over from an earlier run against the same
+   * servers have numbers outside this run's range.
    */
   readonly firstSerial: number
 }
@@ -65,19 +75,21 @@ export interface Outcome {
   readonly acknowledged: number
   readonly refused: number
   readonly firstRefusal: string | undefined
-  /** Number of deliveries that were required, and the number that arrived; then the deviations. */
+  /**
+   * Number of required deliveries: each acknowledged message to each client that must receive it.
+   */
   readonly expected: number
   readonly delivered: number
   readonly lost: number
   readonly doubled: number
   /**
-   * Number of missing deliveries, if deliveries were still arriving when `drainMs` had passed.
-   * `lost` is 0 then, because it is unknown whether any are lost.
+   * Number of missing deliveries when deliveries were still arriving at the end of `drainMs`. In
+   * that case `lost` is 0, because it is unknown whether any of them are lost.
    */
   readonly late: number
-  /** Number of deliveries from an earlier run. They are not counted elsewhere. */
+  /** Number of received messages that belong to an earlier run. No other count includes them. */
   readonly strays: number
-  /** Number of connections that closed before the end. */
+  /** Number of connections that closed before the end of the run. */
   readonly disconnected: number
   readonly firstProblem: string | undefined
   readonly drainMs: number
@@ -86,13 +98,14 @@ export interface Outcome {
     readonly acknowledged: number
     readonly delivered: number
     /**
-     * Latencies of messages sent while measuring, whenever they arrive. They reveal a backlog that
-     * the counts above do not show.
+     * Time from sending a message to its acknowledgement, for all messages sent during the
+     * measurement, however late the acknowledgement arrives. So a backlog shows here, though
+     * `acknowledged` does not show it.
      */
     readonly acknowledgement: LatencySummary
-    /** Latency of one message to one receiver. */
+    /** Time from sending a message until one of its receivers has it. */
     readonly delivery: LatencySummary
-    /** Latency of one message to the last of its receivers. */
+    /** Time from sending a message until all of its receivers have it. */
     readonly lastDelivery: LatencySummary
     readonly generatorCpuShare: number
   }

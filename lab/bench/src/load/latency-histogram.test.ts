@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { LatencyHistogram } from './latency-histogram.ts'
 
 describe('the latency histogram', () => {
-  it('returns percentiles within 1.6 % above the true value', () => {
+  it('percentiles of the latency histogram are at most 1.6 % too high', () => {
     const histogram = new LatencyHistogram()
     const values: number[] = []
     for (let index = 1; index <= 100_000; index++) {
@@ -19,7 +19,7 @@ describe('the latency histogram', () => {
     expect(histogram.summary().maxMs).toBe(10_000)
   })
 
-  it('counts out-of-range values in the edge buckets and returns 0 when empty', () => {
+  it('the latency histogram counts out-of-range values at its edges, and is 0 when empty', () => {
     const histogram = new LatencyHistogram()
     expect(histogram.percentileMs(0.99)).toBe(0)
     histogram.record(-1)

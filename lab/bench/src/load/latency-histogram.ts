@@ -1,7 +1,7 @@
 /**
- * Latencies in constant memory. It uses logarithmic buckets, 64 per power of two of a microsecond,
- * so a percentile is at most 1.6 % above the true value. The range is 1 µs to an hour; values
- * outside count at the edge.
+ * A histogram of latencies in constant memory. It has 64 logarithmic buckets per power of two of a
+ * microsecond, so a percentile is at most 1.6 % above the true value. Its range is 1 µs to an hour;
+ * values outside count in the first or last bucket.
  */
 const subBuckets = 64
 const subBits = 6
@@ -30,8 +30,8 @@ export class LatencyHistogram {
   }
 
   /**
-   * Returns the lowest latency that a `quantile` of all values do not exceed; 0 when nothing was
-   * recorded.
+   * Returns the latency that a share of `quantile` (0 to 1) of all recorded values do not exceed; 0
+   * when nothing was recorded.
    */
   percentileMs(quantile: number): number {
     if (this.#count === 0) return 0

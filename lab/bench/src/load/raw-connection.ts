@@ -1,7 +1,7 @@
 /**
- * A Socket.IO client, or a plain WebSocket, on a bare TCP socket: handshake, heartbeat and packets.
- * It decodes as little as possible, and all connections of the process read into one buffer. So the
- * generator measures the server and not itself.
+ * A minimal Socket.IO or plain WebSocket client on a TCP socket: handshake, heartbeat and packets.
+ * It decodes as little as possible, and all connections of the process share one read buffer. So
+ * the load generator measures the server and not itself.
  */
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
@@ -12,7 +12,7 @@ const handshakeMaxBytes = 8_192
 const handshakeTimeoutMs = 30_000
 const readBufferBytes = 262_144
 
-/** First characters of packets: Engine.IO's types, then Socket.IO's types. */
+/** First characters of packets: the packet type of Engine.IO, then the packet type of Socket.IO. */
 const packet = {
   open: 0x30,
   close: 0x31,
@@ -33,22 +33,28 @@ function startsWith(bytes: Buffer, from: number, text: string): boolean {
 }
 
 /**
- * Buffer shared by all connections. Handlers finish before the next read, so one buffer suffices.
+ * Read buffer of all connections. Each read is handled completely before the next one, so one
+ * buffer is enough.
  */
 const readBuffer = Buffer.allocUnsafe(readBufferBytes)
 
 export interface RawConnectionEvents {
-  /** Called for an acknowledgement. `bytes[from, to)` is the packet, `43<id>[…]`. */
+  /**
+   * Called with each acknowledgement. The packet is `bytes[from, to)` and has the form `43<id>[…]`.
+   */
   acknowledged(bytes: Buffer, from: number, to: number): void
-  /** Called for each delivered message. */
+  /** Called with the number of each delivered message. */
   message(serial: number): void
-  /** Called after a batch of bytes was processed. The handler may now write its reactions. */
+  /** Called after all received bytes of one read were handled. */
   settled(): void
-  /** Called when the handshake is complete. WebSocket frames follow. */
+  /** Called when the WebSocket handshake is complete. */
   opened?: (() => void) | undefined
-  /** Called with each cursor, from `ready` on; with `undefined` on `reset`. */
+  /**
+   * Called with each cursor that the server sends, beginning with the one in `ready`. Called with
+   * `undefined` when the server sends `reset`.
+   */
   cursor?: ((cursor: string | undefined) => void) | undefined
-  /** Called when the connection has ended, with the known reason. */
+  /** Called with the reason when the connection has ended. */
   ended(why: string): void
 }
 
@@ -58,8 +64,8 @@ export interface RawConnectionOptions {
   readonly cookie?: string | undefined
   readonly auth?: string | undefined
   /**
-   * Path of a plain WebSocket: it has no packets, only messages, and is ready when the handshake is
-   * complete.
+   * Path of a plain WebSocket to use in place of Socket.IO. Such a connection is ready when its
+   * handshake is complete.
    */
   readonly plainPath?: string | undefined
   readonly events: RawConnectionEvents
@@ -69,7 +75,7 @@ export class RawConnection {
   readonly #socket: Socket
   readonly #options: RawConnectionOptions
   readonly #walker: FrameWalker
-  /** Bytes of the HTTP response so far; undefined once it was complete. */
+  /** Bytes of the handshake's HTTP response so far; undefined once the response was complete. */
   #answer: Buffer | undefined = Buffer.alloc(0)
   #pending: Buffer[] = []
   #onReady: (() => void) | undefined
@@ -99,7 +105,7 @@ export class RawConnection {
     this.#socket.once('close', () => this.#end('the connection was lost'))
   }
 
-  /** Resolves when the server has sent `ready`. */
+  /** Opens a connection. Resolves when the server has sent `ready`. */
   static open(options: RawConnectionOptions): Promise<RawConnection> {
     return new Promise((resolve, reject) => {
       const refuse = (why: string): void => {
@@ -127,7 +133,9 @@ export class RawConnection {
     })
   }
 
-  /** Queues a packet for the next {@link flush}. Latin-1 only. */
+  /**
+   * Queues a packet until the next {@link flush}. The packet may contain only Latin-1 characters.
+   */
   queue(packet: string): void {
     this.#pending.push(toClientFrame(packet))
   }
@@ -208,8 +216,8 @@ export class RawConnection {
   }
 
   /**
-   * Compares single letters first, so that it parses few names: `ready`, `reset`, `closing`,
-   * `checkpoint`.
+   * Reads an event other than a message. Compares single letters before whole names (`ready`,
+   * `reset`, `closing`, `checkpoint`), because that is faster.
    */
   #readEvent(bytes: Buffer, from: number, to: number): void {
     const letter = bytes[from + eventNameOffset]
@@ -240,11 +248,11 @@ function readCursor(bytes: Buffer, from: number, to: number): string | undefined
 }
 
 /**
- * Returns a masked text frame. The mask is zero: the server still unmasks it, and the generator
- * saves a pass.
+ * Returns a WebSocket text frame with a mask, as clients must send it. The mask is zero, so the
+ * load generator need not change the payload.
  */
 function toClientFrame(packet: string): Buffer {
-  const payload = packet.length // Latin-1: one byte per character
+  const payload = packet.length // In Latin-1, each character is one byte.
   const headerBytes = payload < 126 ? 6 : 8
   const frame = Buffer.alloc(headerBytes + payload)
   frame[0] = 0x81

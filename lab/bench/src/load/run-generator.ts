@@ -1,6 +1,6 @@
 /**
- * Starts a new generator with an order, and watches the processes under test exactly while it
- * measures.
+ * Starts a new load generator process with a job. Measures the resource use of the watched server
+ * processes exactly while the generator measures.
  */
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -10,14 +10,14 @@ import type { Finished, FromGenerator, ToGenerator } from './job.ts'
 
 export interface GeneratorRun {
   readonly finished: Finished
-  /** Resource use in the measured part, by role. */
+  /** Resource use of the watched processes during the measurement, by role. */
   readonly usage: readonly ProcessUsage[]
 }
 
 export interface GeneratorOptions {
   readonly processes: readonly WatchedProcess[]
   readonly timeoutMs: number
-  /** Called when the measured part begins and when it ends. */
+  /** Called when the measurement begins and when it ends. */
   readonly onPhase?: (phase: 'measuring' | 'measured') => void
 }
 

@@ -1,4 +1,4 @@
-/** Runs one job or one storm and returns its outcome. */
+/** Runs one load job or one reconnection storm in a new load generator, and returns its outcome. */
 import type { ProcessUsage, WatchedProcess } from '../machine/process-watch.ts'
 import type { Job, Outcome } from './job.ts'
 import { firstSerialOf } from './marker.ts'
@@ -8,7 +8,7 @@ import type { StormJob, StormOutcome } from './storm-job.ts'
 
 export interface JobRun {
   readonly outcome: Outcome
-  /** Resource use in the measured part, by role. */
+  /** Resource use of the watched processes during the measurement, by role. */
   readonly usage: readonly ProcessUsage[]
 }
 
@@ -17,7 +17,10 @@ export interface StormRun {
   readonly usage: readonly ProcessUsage[]
 }
 
-/** Maximum time beyond the job's own times, for connecting and for counting at the end. */
+/**
+ * Time that the load generator may take in addition to the job's own durations, for connecting and
+ * for counting at the end.
+ */
 const marginMs = 120_000
 
 let runs = 0

@@ -1,16 +1,16 @@
 /**
- * A reconnection storm inside the generator. All members connect, all connections are cut at once,
- * messages are posted while the members are offline, and all members reconnect at once, each with
- * its last cursor.
+ * A reconnection storm, run inside the load generator. All clients connect, all connections are cut
+ * at once, messages are posted while the clients are offline, and all clients reconnect together,
+ * each with its last cursor.
  *
- * First attempts are spread evenly over `spreadMs`, in random order; a stock client waits 0.5 to
- * 1.5 s before its first one. A refused member retries like a stock client (after 1, 2, 4, 5 s,
- * each ± half).
+ * The clients' first attempts are spread evenly over `spreadMs`, in random order; a stock Socket.IO
+ * client waits 0.5 to 1.5 s before its first attempt. A refused client retries like a stock client
+ * (after 1, 2, 4, 5 s, each ± half).
  *
- * Guarantee: every message is accounted for at every member of its conversation. A member is back
- * when it has `ready` and everything that was acknowledged before the first attempt. A repeat over
- * one connection is an error. A repeat over the next connection is not, because a cursor may be
- * older than the last message.
+ * Guarantee: every message is accounted for at every member of its conversation. A client is back
+ * when it has received `ready` and everything that was acknowledged before the first reconnection
+ * attempt. It is an error if a client receives a message twice over one connection. It is no error
+ * over two connections, because a cursor may be older than the client's last message.
  */
 import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
@@ -36,7 +36,7 @@ interface Client {
   cursor: string | undefined
   attempts: number
   isReady: boolean
-  /** Number of missed messages that the member still lacks. */
+  /** Number of messages that the client missed while offline and has not received yet. */
   missing: number
   isBack: boolean
 }
@@ -45,16 +45,17 @@ export class Storm {
   readonly #job: StormJob
   readonly #events: WorkloadEvents
   readonly #clients: readonly Client[]
-  /** Members of each conversation. */
+  /** Clients that are members of each conversation, by the conversation's index. */
   readonly #hearers: readonly (readonly Client[])[]
   readonly #agent = new Agent({ keepAlive: true, maxSockets: postsTogether })
   readonly #serialsMax: number
-  /** Conversation of each message, by serial. */
+  /** Index of each message's conversation, by the message's number. */
   readonly #conversationOf: Uint32Array
   readonly #isAcknowledged: Uint8Array
   readonly #isMissed: Uint8Array
   /**
-   * Received messages by client and serial: over the present connection (`#seenNow`), and over any.
+   * Messages that each client has received: over its current connection (`#seenNow`), and over any
+   * connection (`#seenEver`).
    */
   readonly #seenNow: BitTable
   readonly #seenEver: BitTable
@@ -206,7 +207,7 @@ export class Storm {
     await Promise.all(Array.from({ length: postsTogether }, poster))
   }
 
-  /** Posts one message over HTTP. Never rejects. */
+  /** Posts one message over HTTP. Never rejects; a failed post is counted. */
   #post(): Promise<void> {
     const { host, ports, conversations, members, textChars } = this.#job
     const index = this.#nextConversation++ % conversations.length
@@ -257,7 +258,8 @@ export class Storm {
   }
 
   /**
-   * Determines the messages that each client must catch up: acknowledged by now and not received.
+   * Records the messages that each client must catch up: those that are acknowledged now and that
+   * the client has not received.
    */
   #noteMissed(): void {
     for (let serial = 0; serial < this.#sent; serial++) {
@@ -351,11 +353,11 @@ export class Storm {
       performance.now() < giveUpAtMs
     )
       await pause(20)
-    // A repeated delivery arrives soon after the first.
+    // Wait for repeated deliveries, which arrive soon after the first one.
     await pause(200)
   }
 
-  /** Counts messages that members who are back have not received. */
+  /** Returns how many deliveries are missing at clients that are back. */
   #countLost(): number {
     let lost = 0
     for (let serial = 0; serial < this.#sent; serial++) {

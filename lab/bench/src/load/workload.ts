@@ -1,9 +1,9 @@
 /**
- * One measured run inside the generator. It opens the connections, warms up, measures, stops
- * sending, waits for deliveries still under way, and counts the result.
+ * One measured run, inside the load generator. It opens the connections, warms up, measures, stops
+ * sending, waits for deliveries that are still on their way, and counts the results.
  *
- * Guarantee: every message and every connection is accounted for exactly. A message that reached
- * one connection twice does not hide that it never reached another one.
+ * Guarantee: every message and every connection is accounted for exactly. A message that one
+ * connection received twice cannot hide that another connection never received it.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -14,18 +14,21 @@ import { RawConnection } from './raw-connection.ts'
 
 const openTogether = 64
 const tickMs = 1
-/** Maximum number of unacknowledged messages at a fixed rate. Beyond it, the generator waits. */
+/**
+ * Maximum number of unacknowledged messages at a fixed sending rate. When it is reached, the load
+ * generator sends no more until acknowledgements arrive.
+ */
 const unacknowledgedMax = 20_000
-/** Maximum backlog that a late tick makes up for. */
+/** When a timer fires late, the messages of at most this time are sent in addition. */
 const catchUpMaxMs = 100
 /**
- * One of this many messages is timed at each of its receivers. All messages are counted, and timed
- * at their last receiver.
+ * The delivery latency is recorded for one of this many messages. All messages are counted, and all
+ * have the latency of their last delivery recorded.
  */
 const timedEvery = 8
 const settleMs = 100
 
-/** An acknowledgement is `43<id>[{"ok":true` or `…false`. */
+/** An acknowledgement has the form `43<id>[{"ok":true` or `43<id>[{"ok":false`. */
 const openingBracket = 0x5b
 const okOffset = '[{"ok":'.length
 const letterT = 0x74
@@ -39,7 +42,7 @@ interface Sender {
 }
 
 export interface WorkloadEvents {
-  /** Called when the measured part begins. The handler reads the servers' processor time. */
+  /** Called when the measurement begins. The handler reads the servers' processor time. */
   measuring(): void
   measured(): void
 }
@@ -50,12 +53,12 @@ export class Workload {
   readonly #connections: RawConnection[] = []
   readonly #senders: Sender[] = []
 
-  /** Data by serial number of the message. */
+  /** Data of each message, by the message's number. */
   readonly #sentAtMs = new Float64Array(serialsMax)
   readonly #hearersLeft = new Int32Array(serialsMax)
   readonly #senderOf = new Uint16Array(serialsMax)
   readonly #isAcknowledged = new Uint8Array(serialsMax)
-  /** Number of messages received, by connection. */
+  /** Number of messages that each connection received, by the connection's index. */
   readonly #heardBy: Uint32Array
 
   #sent = 0
@@ -63,21 +66,30 @@ export class Workload {
   #refused = 0
   #firstRefusal: string | undefined
   #delivered = 0
-  /** Number of deliveries that all messages acknowledged so far require. */
+  /** Number of deliveries that the messages acknowledged so far require. */
   #expected = 0
-  /** Number of deliveries to connections that must not receive the message. */
+  /** Number of messages that arrived at connections that must not receive them. */
   #misled = 0
   #strays = 0
-  /** Connections that closed. Messages that they no longer received are not counted as lost. */
+  /**
+   * Indices of connections that closed early. Messages that they did not receive are not counted as
+   * lost.
+   */
   readonly #ended = new Set<number>()
   #firstProblem: string | undefined
   #isSending = false
   #isMeasuring = false
-  /** Range of messages sent while measuring. They are timed, however late they arrive. */
+  /**
+   * Numbers of the messages sent during the measurement. Their latencies are recorded, however late
+   * they arrive.
+   */
   #timedFrom = serialsMax
   #timedTo = serialsMax
   #nextSender = 0
-  /** Time at which the bytes in process were read; undefined between two reads. */
+  /**
+   * Time of the last read from a socket. All messages of one read get this time; undefined after
+   * the read was handled.
+   */
   #readAtMs: number | undefined
 
   #measuredAcknowledged = 0
@@ -117,7 +129,7 @@ export class Workload {
     const drainStartedAtMs = performance.now()
     const isFlowing = await this.#drain()
     const drainMs = performance.now() - drainStartedAtMs
-    // A repeated delivery arrives soon after the first.
+    // Wait for repeated deliveries, which arrive soon after the first one.
     await pause(settleMs)
     const { lost, doubled } = this.#settleAccount()
     for (const connection of this.#connections) connection.close()
@@ -305,9 +317,9 @@ export class Workload {
   }
 
   /**
-   * Waits until every send has a response and every acknowledged message is delivered. The wait is
-   * limited, because a server that acknowledges early may have a backlog of minutes. Returns true
-   * if the time ran out while deliveries were still arriving.
+   * Waits until every sent message has a response and every acknowledged message is delivered. The
+   * wait is limited, because a server that acknowledges early can have a backlog of minutes.
+   * Returns true if the time ran out while deliveries were still arriving.
    */
   async #drain(): Promise<boolean> {
     const { drainMs } = this.#job
@@ -328,8 +340,8 @@ export class Workload {
   }
 
   /**
-   * Counts lost and repeated deliveries, once by message and once by connection. Returns the worse
-   * of the two. If a connection closed, counts losses only by connection.
+   * Counts lost and repeated deliveries in two ways, by message and by connection, and returns the
+   * larger counts. If a connection closed early, counts losses only by connection.
    */
   #settleAccount(): { readonly lost: number; readonly doubled: number } {
     let lostMessages = 0
@@ -347,7 +359,8 @@ export class Workload {
     let doubledDeliveries = 0
     for (const [index, { group, hears }] of this.#job.members.entries()) {
       const surplus = (this.#heardBy[index] ?? 0) - (hears ? (acknowledgedOf.get(group) ?? 0) : 0)
-      // A refused or unacknowledged message may still have been stored and delivered.
+      // The server may have stored and delivered a message that it refused or did not acknowledge,
+      // so only count repeats when all messages were acknowledged.
       if (surplus > 0 && this.#acknowledged === this.#sent) doubledDeliveries += surplus
       if (surplus < 0 && !this.#ended.has(index)) lostDeliveries -= surplus
     }
