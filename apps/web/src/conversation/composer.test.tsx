@@ -70,7 +70,7 @@ const write = (text: string): void => {
 }
 
 describe('the composer', () => {
-  it('sends with Enter, adds a line with Shift-Enter, never sends blank text', async () => {
+  it('Enter sends the text, Shift-Enter does not, blank text is never sent', async () => {
     const { send, show } = createStage()
     render(show('c'))
     fireEvent.keyDown(field(), { key: 'Enter' })
@@ -87,7 +87,7 @@ describe('the composer', () => {
     expect(field().value).toBe('')
   })
 
-  it('keeps typed text when the conversation or the page changes', () => {
+  it('the composer keeps typed text while another conversation is open', () => {
     const { show, drafts } = createStage()
     const { rerender, unmount } = render(show('c1'))
     write('half a sen')
@@ -99,7 +99,7 @@ describe('the composer', () => {
     expect(drafts.read('c1').text).toBe('half a sen')
   })
 
-  it('restores the text when the outbox cannot store the message', async () => {
+  it('the text returns to the composer when the outbox cannot store it', async () => {
     const { show } = createStage({ send: () => Promise.reject(new ChorusError('too-large', 'unable to keep; full')) })
     render(show('c'))
     write('precious')
@@ -109,7 +109,7 @@ describe('the composer', () => {
     expect(field().value).toBe('precious')
   })
 
-  it('puts back an unstored message before the text typed since', async () => {
+  it('a message that could not be stored returns before newer text', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show } = createStage({ send: () => new Promise((_resolve, reject) => (refuse = reject)) })
     render(show('c'))
@@ -120,7 +120,7 @@ describe('the composer', () => {
     expect(field().value).toBe('precious\nnewer')
   })
 
-  it('[APP1] keeps a draft in storage until the outbox has the message', async () => {
+  it('[APP1] a draft stays in storage until the outbox has stored the message', async () => {
     const storage = createStorage()
     let keep: (sent: SentMessage) => void = () => undefined
     const { show } = createStage({
@@ -136,7 +136,7 @@ describe('the composer', () => {
     expect(createDrafts('me', storage).read('c').text).toBe('')
   })
 
-  it('edits the last message with ↑ in an empty field only', () => {
+  it('↑ edits the last message, but only in an empty field', () => {
     const { show } = createStage()
     render(show('c'))
     write('x')
@@ -147,7 +147,7 @@ describe('the composer', () => {
     expect(field().value).toBe('as it was')
   })
 
-  it('[APP1] ignores Enter during input-method composition', () => {
+  it('[APP1] Enter does not send while an input method composes text', () => {
     const { show, send } = createStage()
     render(show('c'))
     write('にほん')
@@ -156,7 +156,7 @@ describe('the composer', () => {
     expect(send).not.toHaveBeenCalled()
   })
 
-  it('restores the draft after an edit is saved', async () => {
+  it('the composer shows the draft again after an edit is saved', async () => {
     const { show, edit, handle } = createStage()
     render(show('c'))
     write('my draft')
@@ -170,7 +170,7 @@ describe('the composer', () => {
     expect(field().value).toBe('my draft')
   })
 
-  it('[APP1] keeps an unfinished edit across conversations and page loads', () => {
+  it('[APP1] an unfinished edit survives a change of conversation and a reload', () => {
     const storage = createStorage()
     const { show, handle } = createStage({ drafts: createDrafts('me', storage) })
     const { rerender, unmount } = render(show('c1'))
@@ -186,7 +186,7 @@ describe('the composer', () => {
     expect(screen.getByRole('button', { name: 'Save' })).toBeDefined()
   })
 
-  it('[APP1] clears the field at once and reopens an edit that the server refuses', async () => {
+  it('[APP1] an edit that the server refuses returns to the composer', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show, handle } = createStage({ edit: () => new Promise((_resolve, reject) => (refuse = reject)) })
     const { rerender } = render(show('c'))
@@ -200,7 +200,7 @@ describe('the composer', () => {
     expect(field().value).toBe('as it is')
   })
 
-  it('sets an edit aside for a reply and restores it later', () => {
+  it('starting a reply keeps an unfinished edit for later', () => {
     const { show, handle } = createStage()
     render(show('c'))
     act(() => handle.current?.edit(message))
@@ -212,7 +212,7 @@ describe('the composer', () => {
     expect(field().value).toBe('half an ed')
   })
 
-  it('cancels an edit or reply with Escape, and sends the reply target', async () => {
+  it('Escape cancels an edit or a reply, and a sent reply names its message', async () => {
     const { show, send, drafts, handle } = createStage()
     render(show('c'))
     act(() => handle.current?.edit(message))
@@ -230,7 +230,7 @@ describe('the composer', () => {
     expect(drafts.read('c').replyTo).toBeUndefined()
   })
 
-  it('shows the draft of another tab, and clears it when that tab sends', () => {
+  it('the composer shows and clears a draft as another tab does', () => {
     const storage = createStorage()
     const { show } = createStage({ drafts: createDrafts('me', storage) })
     const other = createDrafts('me', storage)
@@ -242,7 +242,7 @@ describe('the composer', () => {
     expect(storage.length).toBe(0)
   })
 
-  it('reports typing while the field has text', () => {
+  it('the composer reports typing while its field has text', () => {
     const { show, typing } = createStage()
     render(show('c'))
     write('h')
@@ -251,7 +251,7 @@ describe('the composer', () => {
     expect(typing.stop).toHaveBeenCalled()
   })
 
-  it('disables sending when the text exceeds the limit', () => {
+  it('the composer sends no text that exceeds the length limit', () => {
     const { show, send } = createStage()
     render(show('c'))
     write('x'.repeat(20_001))

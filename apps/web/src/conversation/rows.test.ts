@@ -49,8 +49,8 @@ const shape = (items: readonly TimelineItem[], options: { unreadAfter?: number; 
       .join(' '),
   )
 
-describe('grouping', () => {
-  it('groups messages of one sender within five minutes', () => {
+describe('groups of messages', () => {
+  it('messages of one sender within five minutes form a group', () => {
     const items = [
       message(1, 'ada', '2026-11-22T10:00:00Z'),
       message(2, 'ada', '2026-11-22T10:05:00Z'),
@@ -60,12 +60,12 @@ describe('grouping', () => {
     expect(shape(items)).toEqual(['id-1 day first', 'id-2 last', 'id-3 first last', 'id-4 first last'])
   })
 
-  it('groups a pending message with my last one despite clock skew', () => {
+  it('a pending message joins the group of my last message despite clock skew', () => {
     const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2026-11-22T09:59:00Z')]
     expect(shape(items)).toEqual(['id-1 day first', 'p last'])
   })
 
-  it('uses the server time once a message is acknowledged', () => {
+  it('an acknowledged message is grouped by the server’s time', () => {
     const status: OutboxStatus = { state: 'acknowledged', seq: 2, createdAt: '2026-11-22T10:01:00Z' }
     const items = [message(1, me, '2026-11-22T10:00:00Z'), pending('p', '2030-01-01T00:00:00Z', status)]
     expect(shape(items)).toEqual(['id-1 day first', 'p last'])
@@ -81,7 +81,7 @@ describe('day dividers', () => {
     ).toEqual(['id-1 day first', 'id-2 last', 'id-3 day first last'])
   })
 
-  it('starts days in the time zone of the reader', () => {
+  it('day dividers follow the time zone of the reader', () => {
     expect(shape(items, { timeZone: 'UTC' }).filter((row) => row.includes('day'))).toHaveLength(2)
     expect(shape(items, { timeZone: 'Asia/Tokyo' }).filter((row) => row.includes('day'))).toHaveLength(1)
   })
@@ -90,7 +90,7 @@ describe('day dividers', () => {
 describe('the unread line', () => {
   const at = '2026-11-22T10:00:00Z'
 
-  it('shows the unread line once, before the first message of another member', () => {
+  it('the unread line precedes the first unread message of another member', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at), message(4, 'ada', at)]
     expect(shape(items, { unreadAfter: 1 })).toEqual([
       'id-1 day first last',
@@ -100,14 +100,14 @@ describe('the unread line', () => {
     ])
   })
 
-  it('draws no unread line for my own or deleted messages', () => {
+  it('my own and deleted messages get no unread line', () => {
     const items = [message(1, 'ada', at), message(2, me, at), message(3, 'ada', at, { deletedAt: at })]
     expect(shape(items, { unreadAfter: 1 }).join()).not.toContain('unread')
     expect(shape(items).join()).not.toContain('unread')
   })
 })
 
-describe('marks', () => {
+describe('delivery marks', () => {
   it('marks my message as sending, sent, read or failed', () => {
     const at = '2026-11-22T10:00:00Z'
     expect(markOf(pending('p', at), 0)).toBe('sending')
@@ -118,7 +118,7 @@ describe('marks', () => {
     expect(markOf(message(3, me, at), 3)).toBe('read')
   })
 
-  it('counts only the read markers of other members', () => {
+  it('only the read markers of other members mark a message as read', () => {
     expect(
       readByOthers(
         new Map([

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { rankBest, rankMatch, type Rank } from './rank-match.ts'
 
-describe('[FIND1] rank of a match', () => {
+describe('[FIND1] the rank of a search result', () => {
   it.each<[string, string, Rank]>([
     ['Grace Hopper', 'grace hopper', 'exact'],
     ['Grace Hopper', 'GRACE', 'prefix'],
@@ -22,9 +22,9 @@ describe('[FIND1] rank of a match', () => {
     ['日本語', '本', 'contains'],
     ['anything', '  ', 'prefix'],
     ['(a+b)*', '(a+', 'prefix'],
-  ])('[FIND1] ranks %j for the query %j as %s', (name, query, rank) => expect(rankMatch(name, query)).toBe(rank))
+  ])('[FIND1] ranks the name %j for the query %j as %s', (name, query, rank) => expect(rankMatch(name, query)).toBe(rank))
 
-  it('[FIND1] takes the best rank of several names', () => {
+  it('[FIND1] a person with several names gets the best of their ranks', () => {
     expect(rankBest(['Grace Hopper', 'amazing_grace'], 'amazing')).toBe('prefix')
     expect(rankBest(['Grace Hopper', 'grace'], 'grace')).toBe('exact')
     expect(rankBest([], 'grace')).toBe('none')

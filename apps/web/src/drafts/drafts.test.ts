@@ -4,7 +4,7 @@ import { createDrafts, forgetDrafts } from './drafts.ts'
 import { createStorage } from './testing/draft-storage.ts'
 
 describe('drafts', () => {
-  it('[APP1] keeps a draft across reloads, per user and conversation', () => {
+  it('[APP1] a draft survives a reload, per user and conversation', () => {
     const storage = createStorage()
     createDrafts('ada', storage).write('c1', { text: 'half a sen', replyTo: 3 })
     const again = createDrafts('ada', storage)
@@ -13,7 +13,7 @@ describe('drafts', () => {
     expect(createDrafts('bob', storage).read('c1')).toEqual({ text: '' })
   })
 
-  it('removes an empty draft', () => {
+  it('a draft that contains only blanks is removed', () => {
     const storage = createStorage()
     const drafts = createDrafts('ada', storage)
     drafts.write('c1', { text: 'x' })
@@ -21,7 +21,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1')).toEqual({ text: '' })
   })
 
-  it('keeps the newest 200 drafts', () => {
+  it('storage keeps only the newest 200 drafts', () => {
     const storage = createStorage()
     const drafts = createDrafts('ada', storage)
     for (let index = 0; index <= 200; index += 1) drafts.write(`c${index}`, { text: 'x' })
@@ -33,19 +33,19 @@ describe('drafts', () => {
   })
 
   it.each(['not json', '{}', '[]', 'null', '{"text":1}', '{"text":"","edits":[1,{"seq":"1","text":""}]}'])(
-    'starts empty when storage holds invalid data: %j',
+    'an invalid stored draft is read as an empty draft: %j',
     (stored) => {
       expect(createDrafts('ada', createStorage({ 'chorus.draft.ada.c1': stored })).read('c1')).toEqual({ text: '' })
     },
   )
 
-  it('migrates drafts from the single key of earlier versions', () => {
+  it('drafts of earlier versions, stored under one key, are migrated', () => {
     const storage = createStorage({ 'chorus.drafts.ada': '[["c1",{"text":"old","replyTo":2}],["c2",{"text":1}],7]' })
     expect(createDrafts('ada', storage).read('c1')).toEqual({ text: 'old', replyTo: 2 })
     expect(storage.getItem('chorus.drafts.ada')).toBeNull()
   })
 
-  it('[APP1] shares drafts between tabs, and keeps those of the other tab', () => {
+  it('[APP1] a tab shows the drafts of another tab and keeps them', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     const listener = vi.fn()
@@ -58,7 +58,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('typed there')
   })
 
-  it('[APP1] clears a draft that another tab has sent', () => {
+  it('[APP1] a draft is cleared after another tab has sent it', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.subscribe(() => undefined)
@@ -70,7 +70,7 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1').text).toBe('')
   })
 
-  it('[APP1] keeps both texts when two tabs type at the same time', () => {
+  it('[APP1] a draft keeps both texts when two tabs type at once', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     here.read('c1')
@@ -81,13 +81,13 @@ describe('drafts', () => {
     expect(createDrafts('ada', storage).read('c1')).toEqual(both)
   })
 
-  it('reopens an edit that was being saved when the page closed', () => {
+  it('an edit that was being saved when the page closed is open again', () => {
     const storage = createStorage()
     createDrafts('ada', storage).write('c1', { text: '', edits: [{ seq: 3, text: 'x', state: 'saving' }] })
     expect(createDrafts('ada', storage).read('c1').edits).toEqual([{ seq: 3, text: 'x' }])
   })
 
-  it('removes the drafts of a user at sign-out', () => {
+  it('signing out removes the drafts of this user only', () => {
     const storage = createStorage()
     for (const user of ['ada', 'bob']) createDrafts(user, storage).write('c1', { text: user })
     forgetDrafts('ada', storage)
@@ -95,7 +95,7 @@ describe('drafts', () => {
     expect(createDrafts('bob', storage).read('c1').text).toBe('bob')
   })
 
-  it('keeps drafts in memory when storage fails', () => {
+  it('a draft stays in memory when the browser storage fails', () => {
     const drafts = createDrafts('ada', {
       ...createStorage(),
       setItem: () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { hueOf, initialsOf, lettersOf } from './identity.ts'
 
-describe('identity of a person', () => {
+describe('the default picture of a person or channel', () => {
   it.each([
     ['Ada Lovelace', 'AL'],
     ['ada', 'A'],
@@ -9,7 +9,7 @@ describe('identity of a person', () => {
     ['  ', '?'],
     ['👩‍🚀 Sally', '👩‍🚀S'],
     ['Éloïse', 'É'],
-  ])('shortens the name %j to %j', (name, expected) => expect(initialsOf(name)).toBe(expected))
+  ])('the initials of the person %j are %j', (name, expected) => expect(initialsOf(name)).toBe(expected))
 
   it.each([
     ['general', 'GE'],
@@ -21,9 +21,9 @@ describe('identity of a person', () => {
     ['  ', '#'],
     ['日本語', '日本'],
     ['👩‍🚀', '👩‍🚀'],
-  ])('takes the letters of the group or channel %j: %j', (name, expected) => expect(lettersOf(name)).toBe(expected))
+  ])('the letters of the group or channel %j are %j', (name, expected) => expect(lettersOf(name)).toBe(expected))
 
-  it('gives the same id the same hue, and uses all twelve', () => {
+  it('an id always gets the same hue, out of twelve', () => {
     const hues = new Set(Array.from({ length: 500 }, (_, index) => hueOf(`user-${index}`)))
     expect(hues.size).toBe(12)
     expect(hueOf('user-1')).toBe(hueOf('user-1'))

@@ -10,7 +10,7 @@ describe('routes', () => {
     [`/c/${conversation}/42`, { at: 'conversation', conversation, seq: 42 }],
     ['/settings', { at: 'settings', section: 'profile' }],
     ['/settings/sessions', { at: 'settings', section: 'sessions' }],
-  ])('parses and formats %s', (path, route) => {
+  ])('the address %s is parsed to a route and formatted back', (path, route) => {
     expect(parseRoute(path)).toEqual(route)
     expect(formatRoute(route)).toBe(path)
   })
@@ -23,5 +23,5 @@ describe('routes', () => {
     `/c/${conversation}/1/2`,
     '/settings/unknown',
     '//evil.example',
-  ])('parses the unknown path %s as home', (path) => expect(parseRoute(path)).toEqual({ at: 'home' }))
+  ])('the unknown address %s leads to the home route', (path) => expect(parseRoute(path)).toEqual({ at: 'home' }))
 })

@@ -19,5 +19,5 @@ describe('device names', () => {
     ['curl/8.5.0', 'curl/8.5.0'],
     [null, 'Unknown device'],
     ['', 'Unknown device'],
-  ])('describes %j as %j', (userAgent, expected) => expect(describeDevice(userAgent)).toBe(expected))
+  ])('the user agent %j is described as %j', (userAgent, expected) => expect(describeDevice(userAgent)).toBe(expected))
 })

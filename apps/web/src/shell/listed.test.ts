@@ -29,19 +29,19 @@ const conversations = [
   conversation('oldest', '2026-11-22T10:00:00Z'),
 ]
 
-describe('conversation list with pending messages', () => {
-  it('[STALE1] keeps the order while nothing is pending', () => {
+describe('the conversation list with pending messages', () => {
+  it('[STALE1] the conversation list keeps its order while no message is pending', () => {
     expect(names(listConversations(conversations, []))).toEqual(['newest', 'older', 'oldest'])
   })
 
-  it('[STALE1] moves a conversation to the time of its pending message', () => {
+  it('[STALE1] a pending message moves its conversation up the list', () => {
     const listed = listConversations(conversations, [item('oldest', '2026-11-22T13:00:00Z')])
     expect(names(listed)).toEqual(['oldest', 'newest', 'older'])
     expect(listed[0]?.waiting?.draft.text).toBe('soon')
     expect(activityOf(listed[0]!)).toBe('2026-11-22T13:00:00Z')
   })
 
-  it('[STALE1] shows the newest pending message and no acknowledged one', () => {
+  it('[STALE1] a conversation shows its newest pending message, never an acknowledged one', () => {
     const acknowledged: OutboxStatus = { state: 'acknowledged', seq: 4, createdAt: '2026-11-22T13:00:00Z' }
     const listed = listConversations(conversations, [
       item('older', '2026-11-22T11:10:00Z'),
@@ -53,7 +53,7 @@ describe('conversation list with pending messages', () => {
     expect(listed[2]?.waiting).toBeUndefined()
   })
 
-  it('[STALE1] does not move a conversation back for an old pending message', () => {
+  it('[STALE1] an old pending message does not move its conversation down the list', () => {
     expect(names(listConversations(conversations, [item('newest', '2020-01-01T00:00:00Z')]))[0]).toBe('newest')
   })
 })

@@ -18,15 +18,15 @@ const me = member('me', 'Me Myself')
 const ada = member('ada', 'Ada Lovelace')
 const bob = member('bob', 'Bob')
 
-describe('titles', () => {
-  it('names a direct conversation after the other person', () => {
+describe('conversation titles', () => {
+  it('a direct conversation is named after the other person', () => {
     expect(titleOf(of('direct', null, me, ada), 'me')).toBe('Ada Lovelace')
     expect(partnerOf(of('direct', null, me, ada), 'me')?.id).toBe('ada')
     expect(titleOf(of('direct', null, me), 'me')).toBe('Me Myself')
     expect(titleOf(of('direct', null), 'me')).toBe('Someone')
   })
 
-  it('names a group or channel by its name, or by its members', () => {
+  it('a group without a name is named after its members', () => {
     expect(titleOf(of('channel', 'general', me), 'me')).toBe('general')
     expect(titleOf(of('group', null, me, ada, bob), 'me')).toBe('Ada, Bob')
     expect(titleOf({ ...of('group', null, me, ada, bob), memberCount: 9 }, 'me')).toBe('Ada, Bob and 6 more')
@@ -34,21 +34,21 @@ describe('titles', () => {
   })
 })
 
-describe('descriptions', () => {
-  it('shortens a message to one line', () => {
+describe('descriptions for the conversation list', () => {
+  it('a message is described in one line', () => {
     expect(describeMessage({ text: 'a\n**b**', deletedAt: null, attachments: [] })).toBe('a b')
     expect(describeMessage({ text: '', deletedAt: '2026-11-22T10:00:00Z', attachments: [] })).toBe('Message deleted')
     expect(describeMessage({ text: '', deletedAt: null, attachments: ['x'] })).toBe('Attachment')
   })
 
-  it('lists the people who are typing', () => {
+  it('names at most two people who are typing', () => {
     expect(describeTyping([])).toBe('')
     expect(describeTyping(['Ada'])).toBe('Ada is typing')
     expect(describeTyping(['Ada', 'Bob'])).toBe('Ada and Bob are typing')
     expect(describeTyping(['Ada', 'Bob', 'Eve'])).toBe('Several people are typing')
   })
 
-  it('shortens counts above 99', () => {
+  it('a count above 99 is shown as 99+', () => {
     expect([1, 99, 100].map(formatCount)).toEqual(['1', '99', '99+'])
   })
 })

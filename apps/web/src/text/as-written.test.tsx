@@ -10,7 +10,7 @@ afterEach(cleanup)
 const show = (text: string): HTMLElement => render(<Markdown text={text} />).container
 const shownText = (text: string): string => show(text).textContent ?? ''
 
-describe('Markdown text', () => {
+describe('Markdown that hides no text', () => {
   it.each([
     '[ERROR]: timeout',
     '[ERROR]: timeout\n[WARN]: slow',
@@ -69,7 +69,7 @@ describe('Markdown text', () => {
     'Not a title\n===',
     'https://example.org/?a=1&copy=2',
     'a  b   c',
-  ])('shows %j as it was typed', (source) => {
+  ])('the message %j is shown as it was typed', (source) => {
     expect(shownText(source).replaceAll(/\n+/g, '\n')).toBe(source)
   })
 
@@ -94,14 +94,14 @@ describe('Markdown text', () => {
     ['~~gone~~', 'gone'],
     ['[a][b]\n\n[b]: https://example.org "t"', 'a'],
     ['[a][b]\n\n[b]: https://example.org\n[b]: https://example.com', 'a\n[b]: https://example.com'],
-  ])('shows %j as %j', (source, expected) => {
+  ])('the message %j is shown as %j', (source, expected) => {
     const lines = [...show(source).querySelectorAll('p, li, pre')]
       .filter((line) => line.querySelector('p, li, pre') === null)
       .map((line) => line.textContent.trim())
     expect(lines.join('\n')).toBe(expected)
   })
 
-  it('keeps every cell of a table whose rows are longer than its head', () => {
+  it('a table shows every cell of rows longer than its head', () => {
     const container = show('|a|b|\n|-|-|\n|1|2|3|4\\|5|')
     expect([...container.querySelectorAll('td')].map((cell) => cell.textContent)).toEqual(['1', '2', '3', '4|5'])
   })
@@ -131,7 +131,7 @@ describe('Markdown text', () => {
     ['[docs]: https://example.org/a', [['https://example.org/a', 'https://example.org/a']]],
     ['```see https://example.org/a）', [['https://example.org/a', 'https://example.org/a']]],
     ['see https://example.org/a.', [['https://example.org/a', 'https://example.org/a']]],
-  ])('ends a link before the surrounding punctuation: %j', (source, expected) => {
+  ])('a link in a text ends before the surrounding punctuation: %j', (source, expected) => {
     expect(links(source)).toEqual(expected)
     cleanup()
     expect(shownText(source)).toBe(source)
@@ -178,7 +178,7 @@ describe('Markdown text', () => {
   )
   const signs = (text: string): string[] => text.match(/[\p{L}\p{N}]/gu) ?? []
 
-  it('[APP2] keeps every letter and digit visible or in a link address', () => {
+  it('[APP2] every letter and digit of a message is visible or in a link address', () => {
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 30 }), (pieces) => {
         const source = pieces.join('')

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { safeLink } from './link-policy.ts'
 
-describe('link policy', () => {
+describe('the link policy', () => {
   it.each([
     ['https://example.com/a?b=c#d', 'https://example.com/a?b=c#d'],
     ['http://example.com', 'http://example.com/'],
     ['mailto:ada@example.com', 'mailto:ada@example.com'],
     [' https://example.com ', 'https://example.com/'],
     ['HTTPS://EXAMPLE.com', 'https://example.com/'],
-  ])('allows a link to %j', (address, expected) => expect(safeLink(address)).toBe(expected))
+  ])('a message may link to %j', (address, expected) => expect(safeLink(address)).toBe(expected))
 
   it.each([
     'javascript:alert(1)',
@@ -25,5 +25,5 @@ describe('link policy', () => {
     'https:\\\\evil.example',
     'http://[',
     '',
-  ])('allows no link to %j', (address) => expect(safeLink(address)).toBeUndefined())
+  ])('a message may not link to %j', (address) => expect(safeLink(address)).toBeUndefined())
 })

@@ -7,8 +7,8 @@ afterEach(cleanup)
 
 const show = (text: string): HTMLElement => render(<Markdown text={text} />).container
 
-describe('markdown', () => {
-  it('renders bold, code, lists, quotes and strikethrough', () => {
+describe('the Markdown renderer', () => {
+  it('renders bold text, code, lists, quotes and strikethrough', () => {
     const container = show('**bold** and `code`\n\n- one\n- two\n\n> quoted\n\n```\nlet x = 1\n```\n\n~~gone~~')
     expect(container.querySelector('strong')?.textContent).toBe('bold')
     expect(container.querySelectorAll('li')).toHaveLength(2)
@@ -25,7 +25,7 @@ describe('markdown', () => {
     '<a href="javascript:alert(1)">x</a>',
     '<style>body{display:none}</style>',
     '<form action="/v1/session" method="post"><button>x</button></form>',
-  ])('shows raw HTML as text: %s', (text) => {
+  ])('raw HTML in a message is shown as text: %s', (text) => {
     const container = show(text)
     expect(container.querySelector('script, img, svg, iframe, a, style, form, button')).toBeNull()
     expect(container.textContent).toContain(text)
@@ -42,11 +42,11 @@ describe('markdown', () => {
     '[x][y]\n\n[y]: javascript:alert(1)',
     '<javascript:alert(1)>',
     '![x](javascript:alert(1))',
-  ])('does not link unsafe addresses: %s', (text) => {
+  ])('an unsafe address in a message does not become a link: %s', (text) => {
     expect(show(text).querySelector('a, img')).toBeNull()
   })
 
-  it('opens links in a new tab without opener and referrer', () => {
+  it('links open in a new tab, without opener and referrer', () => {
     const links = [...show('[a](https://example.com) www.example.org <mailto:a@example.com>').querySelectorAll('a')]
     expect(links.map((link) => link.href)).toEqual([
       'https://example.com/',
@@ -59,14 +59,14 @@ describe('markdown', () => {
     }
   })
 
-  it('links to pictures instead of loading them', () => {
+  it('a picture in a message becomes a link and is not loaded', () => {
     const container = show('![a cat](https://example.com/cat.png)')
     expect(container.querySelector('img')).toBeNull()
     expect(container.querySelector('a')?.href).toBe('https://example.com/cat.png')
     expect(container.textContent).toBe('a cat')
   })
 
-  it('renders a heading in a message as a bold line', () => {
+  it('a heading in a message becomes a bold line', () => {
     const container = show('# Title\n\n## Second')
     expect(container.querySelector('h1, h2')).toBeNull()
     expect(container.querySelectorAll('.markdown-heading')).toHaveLength(2)

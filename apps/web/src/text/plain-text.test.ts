@@ -3,7 +3,7 @@ import { excerpt, isLargeEmoji, needsMarkdown, showsNothing } from './plain-text
 
 describe('plain text', () => {
   it.each(['hello', 'See you at 5, ok?', 'a - b', '3.5 km', 'well…\nnext line', 'C# is fine', '👍'])(
-    'needs no Markdown for %j',
+    'the text %j needs no Markdown renderer',
     (text) => {
       expect(needsMarkdown(text)).toBe(false)
     },
@@ -20,16 +20,16 @@ describe('plain text', () => {
     '> quote',
     'a@b.example',
     '    indented',
-  ])('needs Markdown for %j', (text) => expect(needsMarkdown(text)).toBe(true))
+  ])('the text %j needs the Markdown renderer', (text) => expect(needsMarkdown(text)).toBe(true))
 
   it.each([
     [`https://a.example/${')'.repeat(19_900)}。`],
     ['**a'.repeat(1_000)],
     ['> '.repeat(9_000)],
     [`${'- '.repeat(60)}x`],
-  ])('needs no Markdown for text that would block a browser', (text) => expect(needsMarkdown(text)).toBe(false))
+  ])('a text that would block the browser is not rendered as Markdown', (text) => expect(needsMarkdown(text)).toBe(false))
 
-  it('needs Markdown for long code', () => {
+  it('long code still needs the Markdown renderer', () => {
     expect(needsMarkdown(`see\n\`\`\`\n${'f(x);\n'.repeat(2_000)}\`\`\``)).toBe(true)
   })
 
@@ -41,7 +41,7 @@ describe('plain text', () => {
     ['.', false],
     ['👍', false],
     ['\u200bx', false],
-  ])('reports whether %j shows nothing: %s', (text, expected) => expect(showsNothing(text)).toBe(expected))
+  ])('the text %j is invisible: %s', (text, expected) => expect(showsNothing(text)).toBe(expected))
 
   it.each([
     ['👍', true],
@@ -52,9 +52,9 @@ describe('plain text', () => {
     ['12', false],
     ['', false],
     ['  ', false],
-  ])('shows %j large: %s', (text, expected) => expect(isLargeEmoji(text)).toBe(expected))
+  ])('the text %j is shown as large emoji: %s', (text, expected) => expect(isLargeEmoji(text)).toBe(expected))
 
-  it('shortens to one line without marks', () => {
+  it('a message is shortened to one line without Markdown marks', () => {
     expect(excerpt('**Hello**\n> quoted `code`')).toBe('Hello quoted code')
     expect(excerpt('see [the plan](https://example.com)')).toBe('see the plan')
     expect(excerpt('so *much* _better_')).toBe('so much better')

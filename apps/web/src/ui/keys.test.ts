@@ -13,22 +13,23 @@ describe('keyboard events', () => {
     ['κ', 'KeyK', 'k'],
     ['ל', 'KeyK', 'k'],
     ['لا', 'KeyB', 'b'],
-    // Dvorak and AZERTY have Latin letters in other places. The letter counts there, not the place.
+    // On Dvorak and AZERTY keyboards, Latin letters have other positions. The letter counts, not
+    // the position.
     ['k', 'KeyV', 'k'],
     ['q', 'KeyA', 'q'],
     ['Enter', 'Enter', 'enter'],
     ['ö', 'Semicolon', 'ö'],
-  ])('reads key %j at %s as %j', (key, code, expected) => expect(press(key, code)).toBe(expected))
+  ])('the key %j at the position %s counts as %j', (key, code, expected) => expect(press(key, code)).toBe(expected))
 
-  it('reads the question mark of an Arabic layout', () => expect(press('؟', 'Slash', true)).toBe('?'))
+  it('the question mark of an Arabic keyboard layout counts as ?', () => expect(press('؟', 'Slash', true)).toBe('?'))
 
   it.each([
     [{ isComposing: true, keyCode: 13 }, true],
     [{ isComposing: false, keyCode: 229 }, true],
     [{ isComposing: false, keyCode: 13 }, false],
-  ])('recognises the keys of an input method: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
+  ])('recognises whether an input method handles a key: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
 
-  it('hides keys of an input method from every listener', () => {
+  it('no listener of the page sees the keys of an input method', () => {
     guardCompositions(window)
     const field = document.createElement('input')
     const listener = vi.fn()

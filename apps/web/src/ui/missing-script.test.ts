@@ -15,13 +15,13 @@ function createPage(change: Partial<Surroundings> = {}) {
 }
 
 describe('a script that fails to load', () => {
-  it('reloads once for each build', async () => {
+  it('a missing script reloads the page once for each build', async () => {
     const { reload, missing } = createPage()
     for (const build of ['a', 'a', 'a', 'b', 'b']) await missing(build)
     expect(reload).toHaveBeenCalledTimes(2)
   })
 
-  it('reloads once for several missing scripts at a time', async () => {
+  it('several missing scripts reload the page only once', async () => {
     const { reload } = createPage()
     const data = new Map<string, string>()
     const missing = createReloadOnce('a', {
@@ -50,7 +50,7 @@ describe('a script that fails to load', () => {
         },
       },
     ],
-  ])('does not reload the page %s', async (_when, change) => {
+  ])('a missing script does not reload the page %s', async (_when, change) => {
     const { reload, missing } = createPage(change)
     await missing('a')
     expect(reload).not.toHaveBeenCalled()
