@@ -1,15 +1,15 @@
 /**
- * Fails if the first load exceeds its budget: the entry, its imports, and the chunks that every
- * first screen loads, compressed. Reads the build's manifest, so it notices a chunk that was added
- * to the entry. Run after `vite build`.
+ * Fails if the scripts of the first page load, compressed, exceed their budget. Counts the entry,
+ * its imports, and the chunks that every first screen loads. Reads the manifest of the build, so it
+ * also counts a chunk that was newly added to the entry. Run it after `vite build`.
  */
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
 const budgetBytes = 150_000
 /**
- * Chunks imported on demand, but by every first screen: the transport
- * (packages/client/src/connection/transport-socket-io.ts).
+ * Patterns of chunks that are imported on demand but counted, because every first screen loads
+ * them: the transport (packages/client/src/connection/transport-socket-io.ts).
  */
 const alwaysLoaded = [/\/socket\.io-client\//]
 

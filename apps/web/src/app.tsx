@@ -36,8 +36,8 @@ export function App() {
 }
 
 /**
- * Deletes this browser's drafts when the user signs out. A revoked session keeps them, as the
- * outbox does.
+ * Deletes the user's drafts from this browser when the user signs out. If the server revoked the
+ * session, the drafts stay, as the unsent messages do.
  */
 function useForgottenDrafts(): void {
   const session = useSession()
@@ -64,7 +64,7 @@ function useAwayWhenHidden(): void {
     let isAway = false
     const tell = (status: 'online' | 'away'): void => {
       isAway = status === 'away'
-      // The SDK sends the status again after each reconnection, so an error here can be ignored.
+      // The SDK sends the presence again after each reconnection, so an error here can be ignored.
       chat.presence.setStatus(status).catch(() => undefined)
     }
     const follow = (): void => {

@@ -1,6 +1,6 @@
 /**
- * Entry of the application: creates the client, renders the app, and registers the service worker
- * that serves the app shell offline.
+ * Entry of the application: creates the client, renders the application, and registers the service
+ * worker, which serves it without a network.
  */
 import './styles/shared.css'
 import { createChatClient, createIndexedDbStore } from '@chorus/client'
@@ -14,7 +14,8 @@ import { guardCompositions } from './ui/keys.ts'
 import { createReloadOnce } from './ui/missing-script.ts'
 import { ErrorBoundary } from './ui/trouble.tsx'
 
-// Must run before React adds its own listeners.
+// Must run before React adds its own key listeners, because it hides the keys of an input method
+// (such as a Japanese keyboard) from them.
 guardCompositions(window)
 refuseFiles(window)
 

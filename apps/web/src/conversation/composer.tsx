@@ -102,7 +102,7 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
     element.style.height = `${Math.min(element.scrollHeight, lineHeight * linesMax + padding)}px`
   }, [])
   useLayoutEffect(fit, [fit, text])
-  // A different width wraps the text differently, so the height must be recomputed.
+  // A new width of the field wraps the text differently, so its height must be computed again.
   useEffect(() => {
     const element = field.current
     if (element === null) return
@@ -134,7 +134,8 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
 
   const save = ({ seq, text: written }: Edit): void => {
     focus()
-    // Clear the field at once. The draft keeps the edit until the server has acknowledged it.
+    // Clear the field at once. The draft keeps the edit until the server has acknowledged it, so
+    // the text is not lost if the server refuses it.
     change((now) => withEdit(now, { seq, text: written, state: 'saving' }))
     const isThis = (one: Edit): boolean => one.seq === seq && one.text === written && one.state === 'saving'
     messages.edit(seq, written.trim()).then(
@@ -162,11 +163,12 @@ export function Composer({ conversation, title, ref }: ComposerProps) {
     messages.send({ text: written, ...reply }).then(
       ({ acknowledged }) => {
         change((now) => now)
-        // The message itself shows the refusal.
+        // Ignore a refusal by the server here: the message in the list shows it.
         return acknowledged.catch(() => undefined)
       },
       (error: unknown) => {
-        // The outbox could not store the message: put its text back, before any text typed since.
+        // The outbox could not store the message: put its text back into the field, before any text
+        // typed since.
         change((now) => ({ ...reply, ...now, text: now.text.trim() === '' ? written : `${written}\n${now.text}` }))
         showNotice({ tone: 'error', text: `Couldn’t send. ${explainError(error)}` })
       },
@@ -291,7 +293,10 @@ function withoutEdit(draft: Draft, seq: number | undefined): Draft {
   return edits.length === 0 ? rest : { ...rest, edits }
 }
 
-/** Adds an edit as the last one. Replaces an earlier edit of the same message. */
+/**
+ * Adds an edit at the end of the draft's edits, so that the field shows it. Replaces an earlier
+ * edit of the same message.
+ */
 function withEdit(draft: Draft, edit: Edit): Draft {
   return { ...draft, edits: [...(withoutEdit(draft, edit.seq).edits ?? []), edit].slice(-editsMax) }
 }

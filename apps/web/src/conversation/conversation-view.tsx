@@ -1,4 +1,7 @@
-/** An open conversation: header, messages, typing line, composer, and a details panel on demand. */
+/**
+ * An open conversation: header, messages, typing members, composer, and a details panel that the
+ * user can open.
+ */
 import type { ConversationSummary, PageMessage } from '@chorus/client'
 import { useChat, useConversation, useDataState, useMessages } from '@chorus/react'
 import { Copy, Link2, Pencil, Reply, SmilePlus, Trash2 } from 'lucide-react'
@@ -35,7 +38,7 @@ export function ConversationView({ id, seq }: ConversationViewProps) {
   return <OpenConversation summary={summary} seq={seq} />
 }
 
-/** Menu, picker or dialog above the messages. At most one is open. */
+/** Menu, emoji picker or dialog that is shown over the messages. At most one is open. */
 type Floating =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'menu'; readonly message: PageMessage; readonly anchor: MenuAnchor }
@@ -62,7 +65,8 @@ function OpenConversation({
   const [floating, setFloating] = useState<Floating>(nothing)
   const [isPanelOpen, setIsPanelOpen] = useState(false)
 
-  // Devices with a mouse usually have a keyboard: focus the composer at once.
+  // Focus the composer at once on devices with a mouse, which usually have a keyboard. On touch
+  // devices, the focus would open the on-screen keyboard.
   useEffect(() => {
     if (window.matchMedia('(pointer: fine)').matches) composer.current?.focus()
   }, [])
@@ -209,7 +213,10 @@ function TypingLine({ conversation }: { readonly conversation: string }) {
   )
 }
 
-/** Shown for the address of a conversation that the user is not in, or that is still loading. */
+/**
+ * Content shown for the address of a conversation that is still loading, or that the user is not a
+ * member of.
+ */
 function UnknownConversation({ id }: { readonly id: string }) {
   const chat = useChat()
   const data = useDataState()

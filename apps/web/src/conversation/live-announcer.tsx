@@ -1,6 +1,6 @@
 /**
  * Announces new messages of other members in the open conversation to screen readers. Messages that
- * were there before are not announced.
+ * were there when the conversation was opened are not announced.
  */
 import type { TimelineView } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'
@@ -12,7 +12,8 @@ interface Announcement {
   readonly text: string
 }
 
-// One paragraph per message: a screen reader would not read a text that replaces an equal one.
+// Maximum number of announcements on the page. Each message gets its own paragraph: if one text
+// replaced the other, a screen reader would not read a message equal to the last one.
 const announcementsMax = 5
 
 export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
@@ -31,7 +32,7 @@ export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {
       announcedSeq.current = seq
       return
     }
-    // Wait until the sender's name is loaded.
+    // Wait until the name of the sender is loaded, because the announcement contains it.
     if (seq <= before || !isNamed) return
     announcedSeq.current = seq
     const fresh = view.items.slice(-announcementsMax).flatMap((item) => {

@@ -1,6 +1,7 @@
 /**
- * Actions on messages, as one object that stays the same while a conversation is open, so that it
- * causes no row to render again.
+ * The actions that a user can take on a message (reply, edit, react and so on), as one object. The
+ * object stays the same while a conversation is open, so that it never causes the rows to render
+ * again.
  */
 import type { PageMessage } from '@chorus/client'
 import { createContext, useContext } from 'react'
@@ -16,7 +17,10 @@ export interface MessageActions {
   readonly jumpTo: (seq: number) => void
   readonly retry: (clientId: string) => void
   readonly discard: (clientId: string) => void
-  /** Returns a message if it is loaded already. Used for quotes. */
+  /**
+   * Returns the message with this seq if it is loaded already, otherwise undefined. Used for
+   * quotes.
+   */
   readonly find: (seq: number) => PageMessage | undefined
 }
 

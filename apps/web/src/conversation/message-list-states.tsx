@@ -1,5 +1,5 @@
 /**
- * Placeholders of the message list without messages: loading, unreachable, or the start of the
+ * Content shown in place of an empty message list: loading, server unreachable, or the start of the
  * conversation.
  */
 import type { ConversationSummary, TimelineView } from '@chorus/client'

@@ -1,7 +1,8 @@
 /**
  * Virtual list of the messages of one conversation: only rows near the screen are in the DOM.
- * Guarantee: the list follows the end, or the line being read keeps its position, whatever arrives
- * (rule READ1; see `use-place.ts`). Older and newer pages load before the user reaches the edge.
+ * Guarantee: if the user is at the end, the list follows new messages; otherwise the line being
+ * read keeps its position, whatever arrives (rule READ1; see `use-place.ts`). Older and newer pages
+ * load before the user reaches the edge.
  */
 import type { ConversationSummary, TimelineView } from '@chorus/client'
 import { useChat, useConnection, useConversationUnread, useDataState, useReadMarkers } from '@chorus/react'
@@ -25,7 +26,7 @@ import { useGoOnReading, useUnreadLine } from './use-unread-line.ts'
 import './message-list.css'
 
 export interface MessageListHandle {
-  /** Loads a message if needed, shows it in the middle, and highlights it. */
+  /** Scrolls to a message and highlights it. Loads the message first if needed. */
   readonly jumpTo: (seq: number) => void
   readonly toEnd: () => void
   /** Moves the focus to the newest message. */
@@ -35,7 +36,10 @@ export interface MessageListHandle {
 interface MessageListProps {
   readonly summary: ConversationSummary
   readonly view: TimelineView
-  /** Seq of the message that the page address names. */
+  /**
+   * Seq of the message in the address of the page, at which the list opens. Undefined: the list
+   * opens at the first unread message.
+   */
   readonly initialSeq: number | undefined
   readonly ref: Ref<MessageListHandle>
 }
@@ -111,8 +115,9 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
       </div>
     )
   const isBehind = !place.isAtEnd || view.hasNewer
-  // Set the padding in the same render as the rows. A component that reads the layout earlier would
-  // find the list too short, and the browser would clamp the scroll offset.
+  // Set the padding above and below the drawn rows in the same render as the rows. Otherwise a
+  // component that reads the layout would find the list too short, and the browser would reduce the
+  // scroll offset.
   const room = {
     paddingTop: scroller.heights.sumOf(keys, 0, range.from),
     paddingBottom: scroller.heights.sumOf(keys, range.to, keys.length),

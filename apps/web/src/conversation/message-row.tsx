@@ -17,12 +17,13 @@ import './message-row.css'
 interface MessageRowProps {
   readonly conversation: string
   readonly row: MessageRow
-  /**
-   * Highest seq that another member has read. Renders the row again only if this changes its mark.
-   */
+  /** Seq up to which another member has read. It decides between the marks "sent" and "read". */
   readonly readUpTo: number
   readonly isHighlighted: boolean
-  /** Whether this is the one row that the Tab key reaches. The arrow keys move this stop. */
+  /**
+   * Whether the Tab key stops at this row. Only one row of the list has this stop; the arrow keys
+   * move it.
+   */
   readonly isReachable: boolean
 }
 
@@ -41,8 +42,8 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
   const clock = formatClock(row.createdAt, { now })
   const full = formatFull(row.createdAt, { now })
   const hold = useLongPress(message)
-  // The actions are in the DOM only while the message is hovered or focused. This keeps a long list
-  // light.
+  // Keep the action buttons in the DOM only while the message is hovered or focused, so that a long
+  // list stays fast.
   const [isActive, setIsActive] = useState(false)
 
   return (
@@ -225,7 +226,10 @@ function Toolbar({ message }: { readonly message: PageMessage }) {
 const longPressMs = 450
 const movedPx = 10
 
-/** Opens the message menu after a long press, or on a context-menu event. */
+/**
+ * Returns event handlers that open the menu of a message after a long press (touch or pen), or on a
+ * right click.
+ */
 function useLongPress(message: PageMessage | undefined) {
   const { openMenu } = useMessageActions()
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
@@ -246,7 +250,7 @@ function useLongPress(message: PageMessage | undefined) {
     onPointerUp: cancel,
     onPointerCancel: cancel,
     onContextMenu: (event: MouseEvent<HTMLElement>) => {
-      // Links and selected text keep the browser's own menu.
+      // Keep the browser's own menu for links and selected text.
       if (event.target instanceof Element && event.target.closest('a') !== null) return
       if (window.getSelection()?.isCollapsed === false) return
       event.preventDefault()

@@ -1,4 +1,4 @@
-/** Reactions of a message. Pressing one adds or removes the user's own. */
+/** Reactions below a message. A press on a reaction adds or removes the user's own. */
 import type { PageMessage } from '@chorus/client'
 import { SmilePlus } from 'lucide-react'
 import { useMessageActions } from './message-actions.ts'

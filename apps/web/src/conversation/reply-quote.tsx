@@ -1,6 +1,6 @@
 /**
- * One-line quote of the message that is replied to. A press jumps to it. Fetches the message from
- * the server if it is not loaded.
+ * One-line quote of the message to which another message replies. A press on the quote scrolls to
+ * that message. Fetches it from the server if it is not loaded.
  */
 import { useUser } from '@chorus/react'
 import { personHue } from '../people/avatar.tsx'

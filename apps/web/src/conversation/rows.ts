@@ -1,7 +1,7 @@
 /**
- * Turns the items of a timeline into rows of the message list: day dividers, the unread line, and
- * groups of messages. Pure. The order is always the timeline's. Times only decide about dividers
- * and groups between two neighbours.
+ * Turns the items of a conversation's timeline into rows of the message list, with day dividers,
+ * the unread line, and groups of messages. Pure. The rows have the order of the timeline. The times
+ * of messages only decide whether a divider or a group begins between two neighbours.
  */
 import type { TimelineItem } from '@chorus/client'
 import { dayOf } from '../time/format-time.ts'
@@ -15,7 +15,7 @@ export interface MessageRow {
   readonly sender: string
   readonly isMine: boolean
   readonly createdAt: string
-  /** Date in the reader's time zone, such as `2026-11-22`. */
+  /** Date of the message in the reader's time zone, such as `2026-11-22`. */
   readonly day: string
   /** Whether this is the first message of its day in this list. */
   readonly startsDay: boolean
@@ -28,8 +28,8 @@ export interface MessageRow {
 export interface RowOptions {
   readonly me: string
   /**
-   * Seq of the last read message. Later messages of other members come below the unread line.
-   * Undefined draws no line.
+   * Seq of the last read message. The unread line is drawn above the first later message of another
+   * member. Undefined: no line is drawn.
    */
   readonly unreadAfter?: number | undefined
   readonly timeZone?: string
@@ -78,8 +78,8 @@ export function buildRows(items: readonly TimelineItem[], options: RowOptions): 
 }
 
 /**
- * Maximum number of cached dates. Each list change asks for the dates of a few thousand messages,
- * and formatting a date is slow.
+ * Maximum number of cached dates. After each change, the list needs the dates of a few thousand
+ * messages, and formatting a date is slow.
  */
 const daysMax = 10_000
 const dayCaches = new Map<string | undefined, Map<string, string>>()
@@ -99,7 +99,7 @@ function daysIn(timeZone: string | undefined): (time: string) => string {
 
 function createdAtOf(item: TimelineItem): string {
   if (item.kind === 'message') return item.message.createdAt
-  // An acknowledged message has the database's time, even before its change arrives.
+  // Use the database's time as soon as the message is acknowledged, even before its change arrives.
   return item.item.status.state === 'acknowledged' ? item.item.status.createdAt : item.item.createdAt
 }
 
@@ -111,8 +111,8 @@ export function seqOf(row: MessageRow): number | undefined {
 export type Mark = 'sending' | 'sent' | 'read' | 'failed'
 
 /**
- * Returns the delivery mark of the user's own message. `readUpTo` is the highest seq that another
- * member has read.
+ * Returns the delivery mark of the user's own message: sending, sent, read or failed. `readUpTo` is
+ * the highest seq that another member has read.
  */
 export function markOf(item: TimelineItem, readUpTo: number): Mark {
   if (item.kind === 'message') return item.message.seq <= readUpTo ? 'read' : 'sent'
@@ -126,7 +126,7 @@ export function markOf(item: TimelineItem, readUpTo: number): Mark {
   }
 }
 
-/** Returns the highest seq that another member has read. */
+/** Returns the highest seq that any member other than `me` has read; 0 without such a member. */
 export function readByOthers(markers: ReadonlyMap<string, number>, me: string): number {
   let highest = 0
   for (const [user, seq] of markers) if (user !== me && seq > highest) highest = seq

@@ -1,6 +1,6 @@
 /**
- * Search dialog for conversations, people, channels and commands (Ctrl-K). Local results appear at
- * once, server results shortly after.
+ * Search dialog for conversations, people, channels and commands (Ctrl-K). Results from this device
+ * appear at once, results from the server shortly after.
  */
 import type { Conversation, ConversationSummary, User } from '@chorus/client'
 import { useChat, useConversations } from '@chorus/react'
@@ -21,7 +21,9 @@ import { openOverlay } from './overlay.ts'
 import { orderOf, rankBest, rankMatch, type Rank } from './rank-match.ts'
 import { byRank, channelSeemsToMatch, personSeemsToMatch, rankChannel, rankPerson, useFound } from './use-found.ts'
 
-/** Maximum number of results of a server search. Local results are not limited. */
+/**
+ * Maximum number of results of one search at the server. Results from this device are not limited.
+ */
 const askedMax = 20
 
 export function FindDialog({ onClose }: { readonly onClose: () => void }) {
@@ -160,11 +162,12 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
       options: wanted === '' ? commands.slice(0, 3) : commandsFound,
     },
   ]
-  // The group with the best match comes first, so that Enter opens it. Groups of equal rank keep
-  // their order.
+  // Put the group with the best match first, because Enter opens the first result. Groups of equal
+  // rank keep their order.
   if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
 
-  // Without a connection no response arrives, so Enter chooses among the local results.
+  // Without a connection the server cannot respond, so Enter chooses among the results from this
+  // device.
   const isConnected = useIsConnected()
   const isSearching = people.state === 'searching' || channels.state === 'searching'
   const hasFailed = people.state === 'failed' || channels.state === 'failed'
@@ -196,7 +199,7 @@ function command(label: string, picture: Option['picture'], onChoose: () => void
 }
 
 interface RankedGroup extends OptionGroup {
-  /** Rank of the group's best option. Lower is better. */
+  /** Rank of the best result in the group. Lower is better. */
   readonly rank: number
 }
 

@@ -20,7 +20,7 @@ import '../ui/segments.css'
 
 type Tab = 'people' | 'channel'
 
-/** Maximum number of people in one search response. */
+/** Maximum number of people that one search at the server returns. */
 const peopleMax = 20
 
 export function NewConversationDialog({ onClose }: { readonly onClose: () => void }) {
@@ -106,9 +106,9 @@ interface PeopleFieldProps {
   readonly chosen: readonly User[]
   readonly onChosen: (users: readonly User[]) => void
   readonly onSubmit: () => void
-  /** Content between the field and the people found. */
+  /** Content shown between the input field and the list of people found. */
   readonly between?: ReactNode
-  /** People who cannot be chosen because they are members already. */
+  /** Ids of people who are left out of the list, because they are members already. */
   readonly without?: ReadonlySet<string>
 }
 
@@ -178,7 +178,10 @@ export function PeopleField(props: PeopleFieldProps) {
   )
 }
 
-/** Explains an empty list of people: none found, or all of them are chosen or members already. */
+/**
+ * Returns a text that explains why the list of people is empty: no person was found, or everyone
+ * found is chosen or a member already.
+ */
 function describeNobody(query: string, others: readonly User[], without: ReadonlySet<string> | undefined): string {
   if (others.length === 0) return query === '' ? 'No other people yet.' : 'No people found.'
   if (others.every(({ id }) => without?.has(id) === true))

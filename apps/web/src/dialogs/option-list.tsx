@@ -1,6 +1,7 @@
 /**
- * Field with a list of options below it, as one control. The focus stays in the field, ↑ and ↓ move
- * through the list, Enter chooses. All dialogs that search for people, channels or commands use it.
+ * Input field with a list of options below it, as one control. The focus stays in the field, ↑ and
+ * ↓ move through the list, Enter chooses an option. All dialogs that search for people, channels or
+ * commands use it.
  */
 import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactNode } from 'react'
 import { isComposing } from '../ui/keys.ts'
@@ -25,30 +26,38 @@ interface OptionFieldProps {
   readonly value: string
   readonly onValue: (value: string) => void
   readonly groups: readonly OptionGroup[]
-  /** Content shown instead of an empty list. */
+  /** Content shown below the field when there are no options. */
   readonly empty: ReactNode
-  /** Content before the text in the field: an icon, or the people chosen already. */
+  /** Content shown in the field before the text: an icon, or the people chosen already. */
   readonly before?: ReactNode
-  /** Content between the field and the list. */
+  /** Content shown between the field and the list of options. */
   readonly between?: ReactNode
   /**
-   * Whether a search for the present text is running. Enter waits for it, unless the first option
-   * is certain.
+   * Whether a search for the typed text is still running. If so, Enter waits for its results,
+   * unless `isCertain` is true.
    */
   readonly isSearching?: boolean
-  /** Whether the first option equals the text exactly. */
+  /**
+   * Whether the first option matches the typed text exactly, so that Enter can choose it at once.
+   */
   readonly isCertain?: boolean
   /**
-   * Whether the first option is highlighted while the field is empty. If false, Enter submits then.
+   * Whether the first option is highlighted while the field is empty. If not, Enter in the empty
+   * field calls `onSubmit`.
    */
   readonly isLitWhenEmpty?: boolean
-  /** Called for Backspace in an empty field. */
+  /**
+   * Called when Backspace is pressed in an empty field, such as to remove the last chosen person.
+   */
   readonly onErase?: () => void
-  /** Called for Control-Enter, or for Enter when there is no option and no text. */
+  /** Called for Control-Enter, and for Enter in an empty field without a highlighted option. */
   readonly onSubmit?: () => void
 }
 
-/** Number of options drawn at first, and added each time the user scrolls near their end. */
+/**
+ * Number of options drawn at first. The same number is added each time the user scrolls near the
+ * end of the drawn options.
+ */
 const drawnOptions = 60
 
 export function OptionField(props: OptionFieldProps) {
@@ -62,7 +71,8 @@ export function OptionField(props: OptionFieldProps) {
   const [awaited, setAwaited] = useState<string>()
   const count = drawn.value === value ? drawn.count : drawnOptions
   const options = groups.flatMap((group) => group.options)
-  // A moved highlight belongs to one text. Another text highlights its own first option.
+  // A highlight that the user moved counts only for the text for which it was moved. After the text
+  // changes, the first option is highlighted again.
   const hasMoved = moved?.value === value
   const at = Math.min(hasMoved ? moved.to : start, options.length - 1)
   const optionId = (key: string): string => `${id}-${key}`
@@ -71,7 +81,8 @@ export function OptionField(props: OptionFieldProps) {
     list.current?.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' })
   }, [at])
 
-  // If Enter was pressed before the results arrived, choose the first result, for that text only.
+  // If Enter was pressed before the search ended, choose the first result now, unless the user has
+  // changed the text since.
   const first = options[0]
   useEffect(() => {
     if (awaited === undefined || isSearching) return
@@ -175,7 +186,10 @@ export function OptionField(props: OptionFieldProps) {
   )
 }
 
-/** Returns the first `count` options of all groups together. Leaves out groups without options. */
+/**
+ * Returns the groups, cut so that they have at most `count` options together. Leaves out groups
+ * without options.
+ */
 function cut(groups: readonly OptionGroup[], count: number): readonly OptionGroup[] {
   let left = count
   return groups

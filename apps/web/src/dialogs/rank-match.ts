@@ -1,12 +1,12 @@
 /**
- * Ranks how well a name matches a typed text: exact, prefix, start of a word, or anywhere. Enter
- * chooses the first option of a list, so the best match must come first. Ignores case and accents.
- * Pure.
+ * Ranks how well a name matches a search text: equal to it, begins with it, has a word that begins
+ * with it, or contains it. Enter chooses the first option of a list, so the best match must come
+ * first. Ignores case and accents. Pure.
  */
 export const ranks = ['exact', 'prefix', 'word', 'contains', 'none'] as const
 export type Rank = (typeof ranks)[number]
 
-/** Returns the sort order of a rank. Lower is better. */
+/** Returns a number by which ranks can be sorted. Lower is better. */
 export function orderOf(rank: Rank): number {
   return ranks.indexOf(rank)
 }

@@ -1,6 +1,6 @@
 /**
- * Searches the server while the user types: after a short pause, and only for the newest text.
- * Responses to older texts are ignored.
+ * Searches the server while the user types. A search starts after a short pause in typing.
+ * Responses to a text that has changed since are ignored.
  */
 import type { Conversation, User } from '@chorus/client'
 import { useEffect, useState } from 'react'
@@ -14,8 +14,8 @@ export interface Found<Result> {
 }
 
 /**
- * Returns the results for a query. Until they arrive, returns the old results that pass
- * `seemsToMatch`, so that Enter never chooses an unrelated one.
+ * Returns the search results for a text. Until they arrive, returns those results of the previous
+ * text that pass `seemsToMatch`, so that Enter never chooses an unrelated one.
  */
 export function useFound<Result>(
   query: string,
@@ -40,7 +40,8 @@ export function useFound<Result>(
       clearTimeout(timer)
     }
   }, [query, search])
-  // In the render after a key press, the state still belongs to the previous text.
+  // In the first render after a key press, `found` still contains the results for the previous
+  // text.
   if (found.state !== 'searching' && found.query === query) return found
   return { results: found.results.filter((result) => seemsToMatch(result, query)), state: 'searching' }
 }
@@ -62,8 +63,8 @@ export function channelSeemsToMatch(channel: Conversation, query: string): boole
 }
 
 /**
- * Sorts results by rank, best first. Equal ranks keep their order. Matches that only the server
- * recognises come last.
+ * Sorts search results by rank, best first. Results of equal rank keep their order. Results that
+ * this device cannot match to the text come last.
  */
 export function byRank<Result>(results: readonly Result[], rank: (result: Result) => Rank): readonly Result[] {
   return results

@@ -8,10 +8,10 @@ export interface Edit {
   readonly seq: number
   readonly text: string
   /**
-   * `saving`: sent to the server but not acknowledged. Only the memory of the sending tab has this
-   * state, so after a reload the edit is open again.
-   * `aside`: set aside because the user started a reply. Editing the same message again restores
-   * its text.
+   * `saving`: the edit was sent to the server and is not acknowledged yet. Only the tab that sent
+   * it keeps this state, in memory; after a reload the edit is open again.
+   * `aside`: the user started a reply during the edit. Editing the same message again restores its
+   * text.
    */
   readonly state?: 'saving' | 'aside'
 }
@@ -19,7 +19,7 @@ export interface Edit {
 export interface Draft {
   readonly text: string
   readonly replyTo?: number
-  /** Unfinished edits, oldest first. The last one without a state is shown in the field. */
+  /** Unfinished edits, oldest first. The composer shows the last edit that has no `state`. */
   readonly edits?: readonly Edit[]
 }
 
@@ -31,9 +31,9 @@ const empty: Draft = { text: '' }
 export interface Drafts {
   read(conversation: string): Draft
   /**
-   * Stores a draft. Removes an empty draft. With `isLeaving`, storage keeps the previous draft
-   * until the next write, so nothing is lost if the tab closes before the outbox has stored the
-   * message.
+   * Stores a draft, or removes it if it is empty. With `isLeaving`, the new draft stays in memory
+   * only, and storage keeps the previous one until the next write. So the text of a message is not
+   * lost if the tab closes before the outbox has stored the message.
    */
   write(conversation: string, draft: Draft, isLeaving?: boolean): void
   subscribe(listener: () => void): () => void
@@ -45,7 +45,10 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
   const prefix = prefixOf(user)
   const listeners = new Set<() => void>()
   const drafts = new Map<string, Draft>()
-  /** Stored string from which the draft in memory was parsed. */
+  /**
+   * The string in storage from which each draft in memory was parsed. If storage has another
+   * string, another tab has written.
+   */
   const sources = new Map<string, string | null>()
   /** Conversations whose newest draft is in memory only. */
   const unstored = new Set<string>()
@@ -70,7 +73,8 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     else return
     tell()
   }
-  // A page restored from the browser's back-forward cache has missed the writes of other tabs.
+  // Read all drafts again: while a page is in the back-forward cache of the browser, it misses the
+  // writes of other tabs.
   const followShow = (): void => {
     forgetAll()
     tell()
@@ -91,7 +95,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     write(conversation, next, isLeaving = false) {
       read(conversation)
       const present = stored(conversation)
-      // Another tab wrote, and its storage event has not arrived yet: keep both texts.
+      // If another tab wrote and its storage event has not arrived yet, keep both texts.
       const draft = present === sources.get(conversation) ? next : merge(parse(present), next)
       drafts.set(conversation, draft)
       if (isLeaving) unstored.add(conversation)
@@ -141,8 +145,8 @@ function prefixOf(user: string): string {
 }
 
 /**
- * Runs an access to storage, which may be missing, full or forbidden at any time. Returns undefined
- * on failure.
+ * Runs a function that accesses the browser storage, which may be missing, full or forbidden at any
+ * time. Returns undefined if it fails.
  */
 function tryTo<Result>(access: () => Result): Result | undefined {
   try {
@@ -157,7 +161,7 @@ function keysOf(prefix: string, storage: DraftStorage | undefined): string[] {
   return (keys ?? []).filter((key) => typeof key === 'string').filter((key) => key.startsWith(prefix))
 }
 
-/** Removes the oldest drafts so that one more fits the limit. */
+/** Removes the oldest drafts if another draft would exceed the limit. */
 function makeRoom(prefix: string, storage: DraftStorage | undefined): void {
   const keys = keysOf(prefix, storage)
   if (keys.length < draftsMax) return
@@ -171,7 +175,8 @@ let newestAt = 0
 function serialize({ text, replyTo, edits = [] }: Draft): string | null {
   const hasText = text.trim() !== ''
   if (!hasText && replyTo === undefined && edits.length === 0) return null
-  // Drafts written within the same millisecond keep their order.
+  // Give each draft a later time than the one before, so that drafts written within one millisecond
+  // keep their order.
   newestAt = Math.max(Date.now(), newestAt + 1)
   const kept = edits.map((edit) => (edit.state === 'saving' ? { seq: edit.seq, text: edit.text } : edit))
   return JSON.stringify({ text: hasText ? text : '', replyTo, edits: kept, at: newestAt })

@@ -1,7 +1,7 @@
 /**
- * Emoji picker: the whole catalogue with search, in a popover next to its button. Loaded on demand,
- * with data from this origin. Keyboard: type to search, move with the arrow keys, pick with Enter.
- * Enter never sends the message.
+ * Emoji picker: all emoji with a search field, in a popover next to its button. Loaded on demand,
+ * with data from Chorus's own server. Keyboard: type to search, move with the arrow keys, pick with
+ * Enter. Enter in the picker never sends the message.
  */
 import { EmojiPicker as Picker, type EmojiPickerListEmojiProps, type EmojiPickerListRowProps } from 'frimousse'
 import { Popover, type PopoverAnchor } from '../ui/popover.tsx'
@@ -43,7 +43,7 @@ export function EmojiPicker({ anchor, onPick, onClose }: EmojiPickerProps) {
   )
 }
 
-// The picker counts rows and columns from 0, ARIA from 1.
+// Convert an index: the picker counts rows and columns from 0, but ARIA attributes count from 1.
 function fromOne(index: number | undefined): number | undefined {
   return index === undefined ? undefined : index + 1
 }

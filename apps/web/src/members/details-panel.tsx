@@ -1,6 +1,6 @@
 /**
- * Details of a conversation: its name and its members with their roles. Members are added and
- * removed here, and the user can leave.
+ * Panel with the details of a conversation: its name, and its members with their roles. In the
+ * panel, members are added and removed, and the user can leave.
  */
 import type { ConversationSummary, Member, Role } from '@chorus/client'
 import { useChat, useMembers } from '@chorus/react'

@@ -1,6 +1,6 @@
 /**
- * Explains an error to a user: the cause and what to do. The message in the error catalogue is
- * written for developers.
+ * Explains an error to a user: its cause, and what the user can do. The messages in the error
+ * catalogue are written for developers.
  */
 import { ChorusError } from '@chorus/client'
 import { showNotice } from './notices.ts'
@@ -30,8 +30,8 @@ export function explainError(error: unknown): string {
 }
 
 /**
- * Returns the reason `Y` of a message `unable to X; Y` as a sentence: with a capital letter and a
- * full stop.
+ * Returns the second half of an error message `unable to X; Y` as a sentence: with a capital letter
+ * and a full stop.
  */
 function reasonOf(message: string): string {
   const reason = message.slice(message.indexOf(';') + 1).trim()
@@ -39,7 +39,8 @@ function reasonOf(message: string): string {
 }
 
 /**
- * Reports a failed user action in a notice that begins with `failure` (such as `Couldn’t rename`).
+ * Shows a notice if an action of the user fails. The notice begins with `failure`, such as
+ * `Couldn't rename`.
  */
 export function attempt(promise: Promise<unknown>, failure: string): void {
   promise.catch((error: unknown) => showNotice({ tone: 'error', text: `${failure}. ${explainError(error)}` }))

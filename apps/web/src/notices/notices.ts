@@ -1,6 +1,6 @@
 /**
- * Short messages about the result of an action, for results that have no place of their own. At
- * most three are shown; each disappears after 6 s.
+ * Notices: short texts that report the result of an action where the page has no better place for
+ * it. At most three are shown; each disappears after 6 s.
  */
 export interface Notice {
   readonly id: number

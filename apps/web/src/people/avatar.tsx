@@ -1,7 +1,7 @@
 /**
- * A person's picture, or their initials on their colour, with a dot for their presence if known.
- * The server's content security policy decides which pictures the browser may load, so no other
- * server learns a reader's IP address.
+ * Avatar of a person: their picture, or their initials on a colour of their own, with a dot for
+ * their presence if it is known. The server's content security policy decides which pictures the
+ * browser may load, so no other server learns a reader's IP address.
  */
 import type { PresenceStatus } from '@chorus/client'
 import { useReducer, type CSSProperties } from 'react'
@@ -16,14 +16,17 @@ interface AvatarProps {
   readonly presence?: PresenceStatus | undefined
 }
 
-/** Sets the hue from which the `--person-…` tokens are computed. */
+/**
+ * Returns the style that sets the hue of a person. The colour tokens `--person-…` are computed from
+ * it.
+ */
 export function personHue(id: string): CSSProperties {
   return { '--hue': String(hueOf(id)) } as CSSProperties
 }
 
 /**
- * Addresses of pictures that the browser refused or could not load. A list does not retry them for
- * each row.
+ * Addresses of pictures that the browser refused or could not load. They are not tried again until
+ * the browser is online again.
  */
 const refused = new Set<string>()
 const refusedMax = 1_000

@@ -1,6 +1,6 @@
 /**
- * Describes the presence of a person in words. Returns a space while it is unknown, so that the line
- * keeps its height.
+ * Describes the presence of a person in words. Returns a space while the presence is unknown, so
+ * that the line keeps its height.
  */
 import type { Presence } from '@chorus/client'
 import { formatLastSeen } from '../time/format-time.ts'

@@ -1,6 +1,6 @@
 /**
- * Default picture of a person: initials on one of twelve hues, chosen by a hash of the id. The same
- * on every device.
+ * Computes the default picture of a person: initials on one of twelve hues. A hash of the user id
+ * chooses the hue, so it is the same on every device.
  */
 const huesInDegrees = [10, 35, 60, 85, 125, 155, 180, 210, 240, 275, 305, 340] as const
 
@@ -11,8 +11,8 @@ export function hueOf(id: string): number {
 }
 
 /**
- * Returns at most two letters: of the first and the last word, or the first letter of a single
- * word.
+ * Returns the initials of a person: the first letters of the first and the last word of the name,
+ * or one letter for a single word.
  */
 export function initialsOf(name: string): string {
   const words = name
@@ -26,8 +26,8 @@ export function initialsOf(name: string): string {
 }
 
 /**
- * Returns two letters for a group or channel: of the first and the last word of its name, or the
- * first two of a single word.
+ * Returns two letters for a group or channel: the first letters of the first and the last word of
+ * its name, or the first two letters of a single word.
  */
 export function lettersOf(name: string): string {
   const words = name.split(/[^\p{L}\p{N}\p{Extended_Pictographic}\u200d\ufe0f]+/u).filter((word) => word !== '')

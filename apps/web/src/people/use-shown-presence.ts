@@ -1,6 +1,6 @@
 /**
- * Presence and typing for display: unknown without a connection, because an old value could be
- * wrong.
+ * Hooks that return presence and typing for display. Without a connection, both are unknown,
+ * because an old value could be wrong.
  */
 import type { Presence } from '@chorus/client'
 import { useConnection, usePresence, useTyping } from '@chorus/react'
@@ -18,8 +18,8 @@ export function useShownTyping(conversation: string): readonly string[] {
 const nobody: readonly string[] = []
 
 /**
- * Returns whether there is a connection. Short reconnections count as connected: after five seconds
- * the client itself reports `unknown`.
+ * Returns whether the client is connected to the server. A reconnection counts as connected: if it
+ * takes more than five seconds, the client itself reports every presence as `unknown`.
  */
 export function useIsConnected(): boolean {
   const { state } = useConnection()

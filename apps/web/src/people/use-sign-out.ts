@@ -3,7 +3,8 @@ import { useCallback } from 'react'
 import { attempt } from '../notices/explain-error.ts'
 
 /**
- * Signs out. Asks for confirmation if messages are still pending, because signing out deletes them.
+ * Returns a function that signs the user out. It asks for confirmation if messages are not sent
+ * yet, because signing out deletes them.
  */
 export function useSignOut(): () => void {
   const chat = useChat()

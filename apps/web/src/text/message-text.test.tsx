@@ -13,7 +13,7 @@ describe('the content of a message', () => {
     expect(screen.getByRole('group')).toHaveProperty('open', true)
   })
 
-  it.each([[[]], [0], [false], ['a string'], [{ '\u200b': '' }]])('a message without text shows its data %j', (data) => {
+  it.each([[[]], [0], [false], ['a string'], [{ '\u200b': '' }]])('a message without text shows data %j', (data) => {
     render(<MessageText text={'\u200b'} data={data} />)
     expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe(JSON.stringify(data, null, 2))
   })

@@ -27,7 +27,7 @@ describe('plain text', () => {
     ['**a'.repeat(1_000)],
     ['> '.repeat(9_000)],
     [`${'- '.repeat(60)}x`],
-  ])('a text that would block the browser is not rendered as Markdown', (text) => expect(needsMarkdown(text)).toBe(false))
+  ])('a text that would block a browser is not rendered as Markdown', (text) => expect(needsMarkdown(text)).toBe(false))
 
   it('long code still needs the Markdown renderer', () => {
     expect(needsMarkdown(`see\n\`\`\`\n${'f(x);\n'.repeat(2_000)}\`\`\``)).toBe(true)

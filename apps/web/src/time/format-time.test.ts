@@ -43,5 +43,5 @@ describe('formatted times', () => {
     ['2026-11-22T11:10:00Z', 'Last seen 20 min ago'],
     ['2026-11-22T08:05:00Z', 'Last seen at 09:05'],
     ['2026-11-21T08:05:00Z', 'Last seen yesterday'],
-  ])('describes when a person was last seen: %s', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
+  ])('shows when a person was last seen: %s', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
 })

@@ -27,7 +27,7 @@ describe('keyboard events', () => {
     [{ isComposing: true, keyCode: 13 }, true],
     [{ isComposing: false, keyCode: 229 }, true],
     [{ isComposing: false, keyCode: 13 }, false],
-  ])('recognises whether an input method handles a key: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
+  ])('finds whether an input method handles a key: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
 
   it('no listener of the page sees the keys of an input method', () => {
     guardCompositions(window)

@@ -1,10 +1,14 @@
 /**
- * A separate localStorage for each test, with the storage event that a browser sends to other tabs.
+ * A replacement for localStorage, separate for each test. It sends the storage event that a browser
+ * sends to other tabs.
  */
 import type { Draft, DraftStorage, Drafts } from '../drafts.ts'
 
 export interface TestStorage extends DraftStorage {
-  /** Writes as another tab would, and sends the storage event to this tab. */
+  /**
+   * Writes a draft through the drafts object of another tab, and sends the storage event to this
+   * tab.
+   */
   readonly as: (otherTab: Drafts, conversation: string, draft: Draft) => void
 }
 
