@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: runs the scenarios one after another. Writes all measurements to one JSON file,
- * and prints tables and one line per goal. Exit status 1 means that a goal was missed, 2 that the
- * measurement failed.
+ * `npm run bench`: runs the benchmark scenarios one after another. Writes all measurements to one
+ * JSON file, and prints tables and one line per performance goal. Exit status 1 means that a goal
+ * was missed, 2 that the measurement failed.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

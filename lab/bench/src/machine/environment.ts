@@ -1,5 +1,6 @@
 /**
- * The environment of a figure: commit, machine and versions. A figure is worth nothing without it.
+ * Describes the environment of a measurement: commit, machine and versions. A figure is worth
+ * nothing without them.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -9,8 +10,8 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os'
 export interface Environment {
   readonly commit: string
   /**
-   * Number of files that differ from the commit. If not 0, the figures do not belong to that commit
-   * alone.
+   * Number of source files that differ from the commit. If it is not 0, the figures do not belong
+   * to that commit alone.
    */
   readonly changedFiles: number
   readonly at: string
@@ -20,8 +21,8 @@ export interface Environment {
     readonly memoryGb: number
     readonly system: string
     /**
-     * Load average of the minute before the run. Above about a tenth, other processes influence the
-     * figures.
+     * Load average of the machine in the minute before the run. If it is above about 0.1, other
+     * processes influence the figures.
      */
     readonly loadBefore: number
   }
@@ -56,6 +57,6 @@ function git(root: string, ...args: string[]): string | undefined {
   try {
     return execFileSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trimEnd()
   } catch {
-    return undefined // The directory is a copy without git data.
+    return undefined // The source folder is a copy without git data.
   }
 }

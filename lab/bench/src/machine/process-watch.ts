@@ -1,27 +1,30 @@
 /**
- * Measures processor time and memory of other processes between two moments, from /proc. Counts
- * children together with their parent on request.
+ * Measures the processor time and memory of other processes between two moments, from /proc. On
+ * request it includes a process's children.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 
 export interface WatchedProcess {
-  /** Role of the process in the scenario: `server`, `database`. */
+  /** Role of the process in the benchmark: `server`, `database` and so on. */
   readonly role: string
   readonly pid: number
-  /** Whether to include child processes. Postgres works in children. */
+  /** Whether to include the process's children. Postgres does its work in child processes. */
   readonly withChildren?: boolean
 }
 
-/** Resources that all processes of a role used together. */
+/** Resources that all processes of one role used together. */
 export interface ProcessUsage {
   readonly role: string
-  /** Average number of cores in use. 1 is one core all the time. */
+  /** Average number of processor cores in use. 1 means one core all the time. */
   readonly cpuShare: number
   readonly residentMb: number
   readonly residentPeakMb: number
 }
 
-/** Linux counts processor time in hundredths of a second on all our machines. */
+/**
+ * Number of clock ticks per second. Linux counts processor time in hundredths of a second on all
+ * our machines.
+ */
 const ticksPerSecond = 100
 
 export class ProcessWatch {

@@ -1,6 +1,6 @@
 /**
- * A link between a server and Postgres. It counts executions of certain prepared statements as they
- * pass, by the ids in their parameters.
+ * A TCP proxy between a Chorus server and Postgres. It counts how often the server executes certain
+ * prepared statements, by the ids (such as a conversation's) in their parameters.
  */
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -8,7 +8,7 @@ import { StatementCounter } from '@chorus/testkit'
 
 export interface StatementLink {
   readonly port: number
-  /** Number of executions by id and by statement. */
+  /** Number of executions: by id, and within each id by statement name. */
   readonly counts: ReadonlyMap<string, ReadonlyMap<string, number>>
   reset(): void
   close(): Promise<void>

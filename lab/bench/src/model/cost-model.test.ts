@@ -1,6 +1,6 @@
 /**
- * Points from a made-up world with known prices. The model must find the prices from the points,
- * and report its own error.
+ * The test computes measured points from known prices. The cost model must find these prices from
+ * the points, and must predict the points that it did not use.
  */
 import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../points/point.ts'
@@ -85,7 +85,7 @@ const points = [
 describe('the cost model', () => {
   const model = fitModel(points)
 
-  it('finds the prices and predicts the points left out', () => {
+  it('the cost model finds the true prices and predicts the points not used', () => {
     expect(model).toBeDefined()
     const leftOut = model?.checked.filter(({ isLeftOut }) => isLeftOut) ?? []
     expect(leftOut.length).toBeGreaterThan(20)
@@ -96,7 +96,7 @@ describe('the cost model', () => {
       )
   })
 
-  it("leaves out each curve's largest point, for memory the next one", () => {
+  it("the fit skips each curve's largest point, for memory the second largest", () => {
     const leftOutOf = (role: Role, curve: string): number[] =>
       model?.checked
         .filter((each) => each.role === role && each.point.curve === curve && each.isLeftOut)
@@ -108,7 +108,7 @@ describe('the cost model', () => {
     expect(leftOutOf('memory', 'rooms')).toEqual([10, 100])
   })
 
-  it('does not fit a price that was measured directly', () => {
+  it('the cost model keeps a price that was measured directly', () => {
     const withSweep = points.map((point) =>
       point.variant === 'apart' ? { ...point, figures: { ...point.figures, sweptServerUs: 9 } } : point,
     )
@@ -116,17 +116,17 @@ describe('the cost model', () => {
     expect(fitModel(withSweep)?.prices.server[index]).toBe(9)
   })
 
-  it('returns no model from too few points', () => {
+  it('too few points give no cost model', () => {
     expect(fitModel(points.slice(0, 3))).toBeUndefined()
   })
 
-  it('counts a checkpoint per write, at most one per second and connection', () => {
+  it('the cost model counts at most one checkpoint per second and connection', () => {
     const { work } = pointOf('load', 1, {})
     expect(writesOf({ ...work, deliveries: 100, hearers: 500 })).toBe(200)
     expect(writesOf({ ...work, deliveries: 5_000, changesPerWrite: 2, hearers: 500 })).toBe(3_000)
   })
 
-  it('grows sweep costs with the square of the servers', () => {
+  it('the sweep cost on Postgres grows with the square of the servers', () => {
     const [small, large] = [project(truth, bytes, 10), project(truth, bytes, 1_000)]
     expect(large.work.messages / small.work.messages).toBeCloseTo(100)
     expect(large.databaseSweepCores / small.databaseSweepCores).toBeCloseTo(10_000)
@@ -134,13 +134,14 @@ describe('the cost model', () => {
     expect(large.bytesPerServerAndSecond / small.bytesPerServerAndSecond).toBeCloseTo(1)
   })
 
-  it('sorts the bounds and computes their server counts exactly', () => {
+  it('bottlenecks are sorted by the number of servers that reaches them', () => {
     const walls = findBottlenecks(truth, bytes)
     expect(walls.map(({ atServers }) => atServers)).toEqual(
       walls.map(({ atServers }) => atServers).sort((a, b) => a - b),
     )
     const connections = walls.find(({ what }) => what.startsWith('connections to Postgres'))
-    // 1 000 connections, 12 per server.
+    // Postgres accepts 1 000 connections and each server opens 12, so the 84th server exceeds the
+    // limit.
     expect(connections?.atServers).toBe(84)
   })
 })

@@ -1,9 +1,9 @@
 /**
- * Models the cost per second as a sum of a few named terms: a price for each message, each write to
- * a connection, each silent connection and so on. Least squares over part of the measured points
- * gives the prices. The points left out show how good the model is. They include the largest point
- * of each curve: a model that predicts beyond all measurements must at least predict the next
- * point.
+ * Models the cost of a cluster per second as a sum of a few named terms: a price for each message,
+ * for each write to a connection, for each silent connection and so on. A least-squares fit over
+ * most of the measured points gives the prices. The points not used for the fit show how good the
+ * model is. The largest point of each curve is among them: a model that predicts beyond all
+ * measurements must at least predict the next point.
  */
 import type { CurvePoint, Work } from '../points/point.ts'
 import { median } from '../report/statistics.ts'
@@ -13,27 +13,37 @@ export const roles = ['server', 'database', 'redis', 'memory'] as const
 export type Role = (typeof roles)[number]
 
 export interface Term {
-  /** Name of the term in a table, after the price: `a message`. */
+  /** Name of the term for the table of prices, such as `a message`. */
   readonly name: string
-  /** Returns the amount of the term: per second, or in total for memory. */
+  /** Returns how often the term occurs: per second, or in total for memory. */
   readonly amount: (work: Work) => number
 }
 
 const messages = ({ messages: perSecond }: Work): number => perSecond
 const transactions = ({ messages: rows, rowsPerCommit }: Work): number => rows / rowsPerCommit
 /**
- * Turns of the event loop. Messages in quick succession are processed together; the number of
- * changes per write shows how many.
+ * Returns the number of turns of the event loop per second that handle messages. One turn handles
+ * all messages that arrived together; the number of changes per write to a connection shows how
+ * many.
  */
 const turns = ({ messages: perSecond, changesPerWrite }: Work): number => perSecond / changesPerWrite
-/** Every server reads the seq of every stored row. */
+/**
+ * Returns the number of rows per second that the sweep reads on all servers: every server reads the
+ * sequence number of every stored row.
+ */
 const swept = ({ messages: rows, servers }: Work): number => rows * servers
-/** Rows that were stored together are published together, if they belong to the same room. */
+/**
+ * Returns the number of publishes to Redis per second. Rows that were stored together are published
+ * together if they belong to the same room.
+ */
 const publications = ({ messages: perSecond, rowsPerCommit, rooms }: Work): number =>
   perSecond / Math.max(1, rowsPerCommit / rooms)
 const broughtElsewhere = (work: Work): number => publications(work) * (work.serving - 1)
 
-/** Returns the number of writes: events, plus the checkpoint that follows each within a second. */
+/**
+ * Returns the number of writes to connections per second: the events with changes, plus the
+ * checkpoint that follows them at most once a second on each connection.
+ */
 export function writesOf({ deliveries, changesPerWrite, hearers }: Work): number {
   const events = deliveries / changesPerWrite
   return events + Math.min(hearers, events)
@@ -45,7 +55,7 @@ export const sweptName = 'a stored row swept by one server'
 export const servingName = 'a server with connections'
 
 /**
- * Terms of each role. Prices are microseconds of processor time per second; for memory, kilobytes.
+ * Cost terms of each role. Their prices are microseconds of processor time; for memory, kilobytes.
  */
 export const terms = {
   server: [
@@ -77,7 +87,7 @@ export const terms = {
   ],
 } as const satisfies Readonly<Record<Role, readonly Term[]>>
 
-/** Prices of each role, in the order of its terms. */
+/** Prices of each role, in the order of the role's terms. */
 export type Prices = Readonly<Record<Role, readonly number[]>>
 
 export interface CheckedPoint {
@@ -94,8 +104,8 @@ export interface CostModel {
 }
 
 /**
- * Smallest values that are measured reliably. Below a hundredth of a core or some megabytes,
- * process clock and garbage collector dominate.
+ * Smallest cost of each role that is measured reliably, in microseconds per second or kilobytes.
+ * Below a hundredth of a core or some megabytes, clock resolution and garbage collection dominate.
  */
 export const leastMeasured: Readonly<Record<Role, number>> = {
   server: 20_000,
@@ -103,11 +113,11 @@ export const leastMeasured: Readonly<Record<Role, number>> = {
   redis: 10_000,
   memory: 20_000,
 }
-/** Relative spread of repeated points. */
+/** Relative spread of measurements of the same point. */
 const toleranceShare = 0.05
 /**
- * Minimum tolerance: the process clock counts hundredths of a second, and garbage collection
- * varies.
+ * Minimum error to expect of a measurement of each role. The process clock counts hundredths of a
+ * second, and garbage collection varies.
  */
 const leastTolerance: Readonly<Record<Role, number>> = {
   server: 5_000,
@@ -126,7 +136,7 @@ export function predict(prices: Prices, role: Role, work: Work): number {
   return terms[role].reduce((sum, { amount }, index) => sum + amount(work) * (prices[role][index] ?? 0), 0)
 }
 
-/** Fits the model to the points. Returns undefined if there are too few. */
+/** Fits the cost model to the measured points. Returns undefined if there are too few points. */
 export function fitModel(points: readonly CurvePoint[]): CostModel | undefined {
   const ours = points.filter(({ target }) => target === 'chorus')
   const prices: Partial<Record<Role, readonly number[]>> = {}
@@ -173,7 +183,10 @@ function measuredOf({ processorUs, figures }: CurvePoint, role: Role): number | 
   }
 }
 
-/** Returns prices that were measured directly and are not fitted, in the order of the terms. */
+/**
+ * Returns the prices that were measured directly, in the order of the role's terms. A term whose
+ * price must be fitted has undefined.
+ */
 function knownPrices(points: readonly CurvePoint[], role: Role): (number | undefined)[] {
   const figure = role === 'server' ? 'sweptServerUs' : role === 'database' ? 'sweptDatabaseUs' : undefined
   const swept = figure === undefined ? [] : points.flatMap(({ figures }) => figures[figure] ?? [])
@@ -181,9 +194,10 @@ function knownPrices(points: readonly CurvePoint[], role: Role): (number | undef
 }
 
 /**
- * Chooses the points to leave out: the largest of each curve, and every third of the remaining ones
- * from the second on. For memory it is the second largest, because the memory of few users and
- * rooms is too small to measure, so nothing else could be fitted.
+ * Chooses the points that are not used for the fit: the largest point of each curve, and every
+ * third of the remaining points from the second on. For memory it is the second largest, because
+ * the memory of few users and rooms is too small to measure: without the largest points, nothing
+ * could be fitted.
  */
 function chooseLeftOut(points: readonly CurvePoint[], role: Role): Set<CurvePoint> {
   const fromEnd = role === 'memory' ? 2 : 1

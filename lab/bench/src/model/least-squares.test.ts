@@ -4,7 +4,7 @@ import { fitNonNegative } from './least-squares.ts'
 const exact = (amounts: readonly number[], value: number) => ({ amounts, value, tolerance: 1 })
 
 describe('non-negative least squares', () => {
-  it('finds the original coefficients at any scale', () => {
+  it('non-negative least squares finds the true coefficients at any scale', () => {
     const truth = [40, 0.5, 3_000]
     const observations = [
       [1, 10, 0.1],
@@ -21,9 +21,8 @@ describe('non-negative least squares', () => {
     truth.forEach((coefficient, term) => expect(found[term]).toBeCloseTo(coefficient, 4))
   })
 
-  it('matches the textbook line through inexact points', () => {
-    // The points are y = 1 + 2x with errors +1, −1, −1, +1, which leave the least-squares line
-    // unchanged.
+  it('non-negative least squares finds the best line through inexact points', () => {
+    // The points follow y = 1 + 2x with errors +1, −1, −1, +1, which do not change the best line.
     const found = fitNonNegative(
       [1, 2, 3, 4].map((x, index) => exact([1, x], 1 + 2 * x + (index === 0 || index === 3 ? 1 : -1))),
       2,
@@ -32,13 +31,13 @@ describe('non-negative least squares', () => {
     expect(found[1]).toBeCloseTo(2, 6)
   })
 
-  it('drops a term that could only help with a negative coefficient', () => {
+  it('a term that would need a negative coefficient gets 0', () => {
     const found = fitNonNegative([exact([1, 1], 5), exact([1, 2], 4), exact([1, 3], 3)], 2)
     expect(found[1]).toBe(0)
     expect(found[0]).toBeCloseTo(4, 6)
   })
 
-  it('gives more weight to values with a smaller tolerance', () => {
+  it('values with a smaller tolerance weigh more in the fit', () => {
     const [level = 0] = fitNonNegative(
       [
         { amounts: [1], value: 10, tolerance: 0.1 },
@@ -49,7 +48,7 @@ describe('non-negative least squares', () => {
     expect(level).toBeCloseTo(10, 1)
   })
 
-  it('gives 0 to a term that never occurs', () => {
+  it('a term that never occurs gets the coefficient 0', () => {
     expect(fitNonNegative([exact([2, 0], 6)], 2)).toEqual([3, 0])
   })
 })

@@ -1,33 +1,33 @@
 /**
- * Least squares with non-negative coefficients. A cost cannot be negative, and a fit with negative
- * coefficients explains noise by terms that cancel each other. The best non-negative fit is the
- * plain least-squares fit of some subset of the terms. So this tries all subsets, which is exact,
- * and fast enough for a few terms.
+ * A least-squares fit with non-negative coefficients. A cost cannot be negative, and a fit that
+ * allows negative coefficients explains measurement noise by terms that cancel each other. The best
+ * non-negative fit is the plain least-squares fit of some subset of the terms. So this tries all
+ * subsets, which is exact, and fast enough for a few terms.
  */
 const termsMax = 12
 /**
- * Smallest useful pivot. A smaller one means that the column depends on those before it, so the
- * subset has no unique solution.
+ * Smallest accepted pivot of the Gaussian elimination. A smaller pivot means that a term depends on
+ * the terms before it, so this subset of terms has no unique solution.
  */
 const leastPivot = 1e-9
 
 export interface Observation {
-  /** One amount per term. */
+  /** Amount of each term in this observation. */
   readonly amounts: readonly number[]
   readonly value: number
-  /** Expected error of `value`. Observations with a small tolerance weigh more. */
+  /** Expected error of `value`. Observations with a smaller tolerance weigh more. */
   readonly tolerance: number
 }
 
-/** Returns one coefficient per term. */
+/** Returns the best coefficient of each term. */
 export function fitNonNegative(observations: readonly Observation[], terms: number): number[] {
   if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; the maximum is ${termsMax}`)
   const rows = observations.map(({ amounts, value, tolerance }) => ({
     amounts: Array.from({ length: terms }, (_, term) => (amounts[term] ?? 0) / tolerance),
     value: value / tolerance,
   }))
-  // Scale columns to length 1: amounts of terms differ in size, and pivots are compared with each
-  // other.
+  // Scale the column of each term to length 1. The amounts of terms differ in size, and all pivots
+  // are compared with the same minimum.
   const lengths = Array.from({ length: terms }, (_, term) =>
     Math.hypot(...rows.map(({ amounts }) => amounts[term] ?? 0)),
   )
@@ -52,7 +52,7 @@ export function fitNonNegative(observations: readonly Observation[], terms: numb
       chosen.map((term) => targets[term] ?? 0),
     )
     if (solved === undefined || solved.some((value) => value < 0)) continue
-    // Reduction of the sum of squared errors by this solution.
+    // The amount by which this subset of terms reduces the sum of squared errors.
     const explained = solved.reduce((sum, value, index) => sum + value * (targets[chosen[index] ?? 0] ?? 0), 0)
     if (explained <= best.explained) continue
     const coefficients = lengths.map(() => 0)
@@ -64,7 +64,10 @@ export function fitNonNegative(observations: readonly Observation[], terms: numb
   return best.coefficients.map((value, term) => value / (lengths[term] || 1))
 }
 
-/** Solves by Gaussian elimination. Returns undefined without a unique solution. */
+/**
+ * Solves the linear equations by Gaussian elimination. Returns undefined if there is no unique
+ * solution.
+ */
 function solve(matrix: number[][], right: number[]): number[] | undefined {
   const count = right.length
   const rows = matrix.map((row, index) => [...row, right[index] ?? 0])

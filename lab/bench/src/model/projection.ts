@@ -1,7 +1,7 @@
 /**
- * Extends the model to large clusters: what a thousand servers with ten million connections would
- * need, and which bound they reach first. Every assumption is a named number; change one and draw
- * again. Nothing here was measured at that size.
+ * Predicts the cost of large clusters from the cost model: what a thousand servers with ten million
+ * connections would need, and which limit they reach first. Every assumption is a named number;
+ * after changing one, generate the page again. Nothing here was measured at that size.
  */
 import type { Work } from '../points/point.ts'
 import { predict, priceOf, relayName, servingName, sweptName, writesOf } from './cost-model.ts'
@@ -13,7 +13,10 @@ export const assumptions = {
   onlineShare: 0.3,
   messagesPerUserAndDay: 40,
   peakHourShare: 0.1,
-  /** Sizes of conversations: share of all messages, and number of members. */
+  /**
+   * Sizes of conversations: number of members, and share of all messages that conversations of this
+   * size receive.
+   */
   sizes: [
     { share: 0.6, members: 2 },
     { share: 0.3, members: 10 },
@@ -21,34 +24,49 @@ export const assumptions = {
     { share: 0.01, members: 1_000 },
   ],
   conversationsEach: 20,
-  /** Number of read markers stored per message. Each is priced as a row and as a command. */
+  /**
+   * Number of read markers stored per message. Each costs as much as a stored row and a request.
+   */
   readMarkersPerMessage: 1,
-  /** Usable share of a core or a machine at the busiest time. */
+  /** Share of a core or a machine that may be in use at the busiest time. */
   usableShare: 0.6,
   databaseCores: 32,
-  /** Connections that one primary accepts without a pooler. */
+  /** Number of connections that one Postgres primary accepts without a connection pooler. */
   databaseConnections: 1_000,
-  /** Two lanes of the log and ten connections of the pool. */
+  /**
+   * Number of Postgres connections of each server: two that append to the log, and ten of the pool.
+   */
   databaseConnectionsPerServer: 12,
-  /** Number of messages that one Redis can deliver per second (published figure). */
+  /**
+   * Number of messages that one Redis can deliver to subscribers per second (a published figure).
+   */
   redisDeliveredPerSecond: 650_000,
-  /** Number of parts of the bus. More shards than parts would have nothing to do. */
+  /**
+   * Number of partitions of the message bus. More Redis shards than partitions would have nothing
+   * to do.
+   */
   redisParts: 64,
-  /** Share of a server's one core that it may spend on sweeping rows of other servers. */
+  /**
+   * Share of a server's one core that the sweep may use, which reads the rows that other servers
+   * stored.
+   */
   sweepShare: 0.3,
-  /** TCP, IP and Ethernet headers around a delivery that is sent alone. */
+  /** Size of the TCP, IP and Ethernet headers of a delivery that is sent alone. */
   wireOverheadBytes: 78,
   linkBytesPerSecond: 1_250_000_000,
   serverMemoryMb: 16_384,
 } as const
 
-/** Further measured figures that are not prices of the model. */
+/** Measured sizes that are not part of the cost model. */
 export interface MeasuredBytes {
   readonly delivery: number
-  /** Bytes through Redis in both directions: per message, and per server that serves its room. */
+  /**
+   * Bytes through Redis in both directions for each message (`redisMessage`), and in addition for
+   * each server that has members of the message's room (`redisServing`).
+   */
   readonly redisMessage: number
   readonly redisServing: number
-  /** Memory of a server that just started. */
+  /** Memory of a server that has just started. */
   readonly emptyServerMb: number
 }
 
@@ -60,7 +78,7 @@ export interface Projection {
   readonly receiversPerMessage: number
   readonly servingPerMessage: number
   readonly serverCores: number
-  /** Use of one server's processor. */
+  /** Share of its core that each server uses. */
   readonly serverShare: number
   readonly sweepShareOfServer: number
   readonly databaseCores: number
@@ -84,11 +102,12 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
   const messages = (users * a.messagesPerUserAndDay * a.peakHourShare) / 3_600
   const mean = (of: (members: number) => number): number =>
     a.sizes.reduce((sum, { share, members }) => sum + share * of(members), 0)
-  // Counts the online members: the sender, and `onlineShare` of the other members.
+  // Returns the number of online members: the sender, and a share of `onlineShare` of the other
+  // members.
   const online = (members: number): number => 1 + (members - 1) * a.onlineShare
   const receiversPerMessage = mean(online)
-  // Each online member is connected to a random server. This is the expected number of different
-  // servers.
+  // Each online member is connected to a random server. This is the expected number of servers that
+  // have at least one of these members.
   const servingPerMessage = mean((members) => servers * (1 - (1 - 1 / servers) ** online(members)))
   const deliveries = messages * receiversPerMessage
   const rows = messages * (1 + a.readMarkersPerMessage)
@@ -101,12 +120,12 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
     rooms: connections * a.conversationsEach,
     messages,
     deliveries,
-    // Traffic per conversation is so low that changes are rarely written together.
+    // Each conversation has so few messages that they are rarely written together.
     changesPerWrite: 1,
     rowsPerCommit: 1,
   }
-  // Read markers are rows, too. They cost the receiving server, Postgres, and every server that
-  // sweeps.
+  // Read markers are stored as rows, too. Each costs processor time on the server that receives it,
+  // on Postgres, and on every server that sweeps.
   const asRows: Work = { ...work, messages: rows, deliveries: 0, serving: 1 }
   const relayed = messages * (servingPerMessage - 1)
   const serverUs =
@@ -157,14 +176,14 @@ export function project(prices: Prices, bytes: MeasuredBytes, servers: number): 
 export interface Wall {
   readonly what: string
   /**
-   * Number of servers with {@link assumptions}.connectionsPerServer connections each at which the
-   * bound is reached. Infinity if adding servers never reaches it.
+   * Number of servers, with {@link assumptions}.connectionsPerServer connections each, at which the
+   * limit is reached. Infinity if more servers never reach it.
    */
   readonly atServers: number
   readonly moves: string
 }
 
-/** Returns the bounds, the nearest first. */
+/** Returns the limits of a growing cluster, beginning with the limit that is reached first. */
 export function findBottlenecks(prices: Prices, bytes: MeasuredBytes): Wall[] {
   const a = assumptions
   const walls: readonly { what: string; moves: string; use: (p: Projection) => number }[] = [
@@ -221,7 +240,10 @@ export function findBottlenecks(prices: Prices, bytes: MeasuredBytes): Wall[] {
 
 const serversMax = 1_000_000
 
-/** Returns the lowest number of servers at which a growing use exceeds 1. */
+/**
+ * Returns the lowest number of servers at which `use` exceeds 1. `use` must grow with the number of
+ * servers.
+ */
 function firstOver(use: (servers: number) => number): number {
   if (use(serversMax) <= 1) return Number.POSITIVE_INFINITY
   let [low, high] = [0, serversMax]

@@ -1,6 +1,6 @@
 /**
- * The command line. Every number that shapes a measurement is an option with a default, and the
- * result records all of them.
+ * The command line of `npm run bench`. Every number that shapes a measurement is an option with a
+ * default, and the result file records all of them.
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -21,8 +21,8 @@ export const scenarioNames = [
   'curves',
 ] as const
 /**
- * Scenario that only runs when named. It takes longer than all other scenarios together, and writes
- * committed files.
+ * Scenario that runs only when `--scenario` names it. It takes longer than all other scenarios
+ * together, and writes files that are committed.
  */
 const onlyWhenNamed: ScenarioName = 'curves'
 export type ScenarioName = (typeof scenarioNames)[number]
@@ -38,26 +38,32 @@ export interface Options {
   readonly windows: readonly number[]
   readonly receivers: number
   readonly senders: number
-  /** Number of servers in a hot room, for Chorus and for the peers. */
+  /** Number of servers in the scenario `hot-room`, for Chorus and for the compared systems. */
   readonly servers: number
   readonly embeddedPairs: number
-  /** Number of idle connections. */
+  /** Number of silent connections in the scenario `idle`. */
   readonly connections: number
-  /** Number of clients that reconnect at once, and number of conversations of each. */
+  /** Number of clients that reconnect at the same time in the scenario `storm`. */
   readonly clients: number
   readonly conversationsEach: number
-  /** Latency up to which a hot room counts as served. */
+  /**
+   * Maximum p99 latency of deliveries in the scenario `hot-room`. At a higher latency, the server
+   * counts as overloaded.
+   */
   readonly p99MaxMs: number
-  /** Additional environment of the Chorus servers, to try a setting. */
+  /** Additional environment variables of the Chorus servers, to try a setting. */
   readonly serverEnvironment: Readonly<Record<string, string>>
-  /** Curves to measure, with their steps. */
+  /** Curves to measure, with the x values of their points. */
   readonly curves: readonly { readonly name: CurveName; readonly steps: readonly number[] }[]
   readonly curveRounds: number
-  /** Folder of the points and their plots. */
+  /** Folder with the measured points (curves.json) and their plots. */
   readonly curvesDir: string
-  /** Whether to only draw points that were measured before. */
+  /** Whether to draw the existing points again without measuring. */
   readonly isDrawing: boolean
-  /** Commands of the hostile scenario. Empty: all. */
+  /**
+   * Commands that the hostile account uses in the scenario `hostile`. An empty list means all
+   * commands.
+   */
   readonly attacks: readonly string[]
   readonly profileDir: string | undefined
   readonly out: string | undefined
@@ -88,7 +94,7 @@ export const usage = `npm run bench -- [options]
   --profile DIR        writes processor profiles of the Chorus servers (slows them: figures are not valid)
   --out FILE           path of the result (lab/bench/results/…json)`
 
-/** Parses the command line. Throws an error of one line that names the wrong option. */
+/** Parses the command line. Throws an error with a one-line message that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {
   const { values } = parse(args)
   const receivers = number('receivers', values.receivers, 1, 10_000)

@@ -20,15 +20,15 @@ const panel: Panel = {
   ],
 }
 
-describe('drawPlot', () => {
-  it('places points by their values', () => {
+describe('the plot drawing', () => {
+  it('a plot places its points by their values', () => {
     const svg = drawPlot([panel])
-    // The plot is 676 wide from x = 62, and 310 high down to y = 350.
+    // The plot area is 676 pixels wide from x = 62, and 310 pixels high down to y = 350.
     expect(svg).toContain('<path class="line s0" d="M62 195L738 40"/>')
     expect(svg).toContain('<rect class="s1 hollow" x="283.33" y="346"')
   })
 
-  it('shows titles, axis labels and series names, escaped for XML', () => {
+  it('a plot shows its title, axis labels and series names, escaped for XML', () => {
     const svg = drawPlot([panel])
     for (const text of ['Cost &amp; more', 'receivers', 'µs', 'ours &lt;here&gt;', 'left out'])
       expect(svg).toContain(text)
@@ -36,12 +36,12 @@ describe('drawPlot', () => {
     expect(svg).toContain('prefers-color-scheme: dark')
   })
 
-  it('draws identical data identically and panels side by side', () => {
+  it('a plot draws identical data identically, and two panels side by side', () => {
     expect(drawPlot([panel])).toBe(drawPlot([panel]))
     expect(drawPlot([panel, panel])).toContain('translate(380 0)')
   })
 
-  it('draws the diagonal corner to corner when both axes share a scale', () => {
+  it('a plot’s diagonal runs from corner to corner on a shared scale', () => {
     const dots = { ...panel, hasDiagonal: true, y: { label: 'µs', kind: 'log' } } as const
     expect(drawPlot([dots])).toContain('<path class="diagonal" d="M62 350L738 40"/>')
   })

@@ -1,10 +1,10 @@
 /**
- * Draws plots as SVG: lines or dots on logarithmic or linear axes, in one panel or two side by
- * side.
+ * Draws plots as SVG: lines or dots on logarithmic or linear axes, in one panel or in two panels
+ * side by side.
  *
- * Guarantee: the same data gives the same bytes. Plots are readable at the width of a page on
- * GitHub, in light and dark mode (the SVG asks the reader's browser). They are readable without
- * colours, because each series has its own shape.
+ * Guarantee: the same data gives the same bytes. Plots are readable at the width of a GitHub page,
+ * in light and dark mode (the SVG uses the browser's preference), and without colours, because each
+ * series has its own shape.
  */
 import { nameTick, scaleOf } from './scale.ts'
 import type { Scale, ScaleKind } from './scale.ts'
@@ -17,11 +17,11 @@ export interface PlotPoint {
 export interface Series {
   readonly name: string
   readonly points: readonly PlotPoint[]
-  /** Style of the series. `dots` are not joined by lines. */
+  /** Style of the series. The points of `dots` are not joined by lines. */
   readonly kind: 'line' | 'dots'
-  /** Colour and shape. Series with the same look in two panels show the same thing. */
+  /** Colour and shape of the series. Series of the same look in two panels show the same thing. */
   readonly look: 0 | 1 | 2 | 3
-  /** Whether markers are drawn as outlines. */
+  /** Whether the markers of the points are drawn as outlines. */
   readonly isHollow?: boolean
 }
 
@@ -36,7 +36,7 @@ export interface Panel {
   readonly x: Axis
   readonly y: Axis
   readonly series: readonly Series[]
-  /** Whether to draw the line y = x from corner to corner. Both axes then share one scale. */
+  /** Whether to draw the line y = x from corner to corner. If true, both axes share one scale. */
   readonly hasDiagonal?: boolean
 }
 
@@ -158,7 +158,10 @@ function drawLegend({ name, kind, look, isHollow }: Series, y: number): string[]
   ]
 }
 
-/** Rounds to hundredths of a pixel. That is precise enough and equal on all machines. */
+/**
+ * Formats a coordinate, rounded to hundredths of a pixel. That is precise enough and gives equal
+ * text on all machines.
+ */
 const n = (value: number): string => String(Math.round(value * 100) / 100)
 
 const escape = (text: string): string =>

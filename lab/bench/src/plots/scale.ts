@@ -1,4 +1,4 @@
-/** Scales of an axis: position of a value, and the values to label. */
+/** Scales of a plot's axis: the position of each value, and the values that get a label. */
 export type ScaleKind = 'log' | 'linear'
 
 export interface Scale {
@@ -8,8 +8,8 @@ export interface Scale {
 }
 
 /**
- * Returns a scale that covers all values. A linear one begins at 0. On a logarithmic scale, values
- * must be above 0.
+ * Returns a scale that covers all values. A linear scale begins at 0. On a logarithmic scale,
+ * values that are not above 0 are placed at the lower end.
  */
 export function scaleOf(kind: ScaleKind, values: readonly number[]): Scale {
   return kind === 'log' ? logScale(values) : linearScale(values)
@@ -22,8 +22,8 @@ function logScale(values: readonly number[]): Scale {
   const least = positive.length === 0 ? 1 : Math.min(...positive)
   const most = positive.length === 0 ? 10 : Math.max(...positive)
   const decades = Math.log10(most) - Math.log10(least)
-  // Few decades get ticks at 1, 2 and 5. Many decades get one tick each, so that labels do not
-  // overlap.
+  // An axis of few decades gets ticks at 1, 2 and 5 of each decade. An axis of many decades gets
+  // one tick per decade, so that labels do not overlap.
   const steps = decades > decadesForSteps ? [1] : [1, 2, 5]
   const all: number[] = []
   for (let power = Math.floor(Math.log10(least)) - 1; power <= Math.ceil(Math.log10(most)) + 1; power++)
@@ -51,7 +51,7 @@ function linearScale(values: readonly number[]): Scale {
   }
 }
 
-/** Returns a short label: `0.5`, `300`, `10k`, `2M`. */
+/** Returns a short axis label of a number: `0.5`, `300`, `10k`, `2M`. */
 export function nameTick(value: number): string {
   if (value >= 1_000_000) return `${trim(value / 1_000_000)}M`
   if (value >= 10_000) return `${trim(value / 1_000)}k`

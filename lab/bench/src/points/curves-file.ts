@@ -1,4 +1,7 @@
-/** Reads and writes the file of points. Rejects a file of another format. */
+/**
+ * Reads and writes curves.json, the file of measured points. Rejects a file of another format
+ * version.
+ */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { emptyCurves } from './point.ts'

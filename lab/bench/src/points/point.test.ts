@@ -35,8 +35,8 @@ const point = (x: number, round: number, server: number, invalid?: string): Curv
   figures: { deliveryP99Ms: server / 10 },
 })
 
-describe('points of curves', () => {
-  it('replaces points that were measured again and keeps the runs of others', () => {
+describe('the points of the curves', () => {
+  it('a new measurement replaces the old one of the same point only', () => {
     const first = replacePoints(emptyCurves, {
       environment: environment('aaa'),
       points: [point(10, 1, 100), point(30, 1, 300)],
@@ -66,7 +66,7 @@ describe('points of curves', () => {
     ])
   })
 
-  it('merges the rounds of a place to medians and skips invalid rounds', () => {
+  it('the rounds of a point are merged to medians, without invalid rounds', () => {
     const merged = mergeRounds([
       point(10, 1, 100),
       point(10, 2, 120),

@@ -1,6 +1,7 @@
 /**
- * The points of the curves, and the file that keeps them. Every point names the run that measured
- * it. So some points can be measured again without the other ones, and a plot can name its sources.
+ * The measured points of the benchmark's curves, as curves.json stores them. Every point names the
+ * run that measured it. So some points can be measured again without the others, and a plot can
+ * name its sources.
  */
 import type { Environment } from '../machine/environment.ts'
 import { median } from '../report/statistics.ts'
@@ -8,32 +9,34 @@ import type { TargetName } from '../targets/target.ts'
 import { curveNames } from '../options/curve-steps.ts'
 import type { CurveName } from '../options/curve-steps.ts'
 
-/** Amount of work per second, for all servers together. */
+/** Amount of work that all servers together do per second at one point. */
 export interface Work {
   readonly servers: number
-  /** Number of servers that have connections. The other servers only run. */
+  /** Number of servers that clients connect to. The other servers run without connections. */
   readonly serving: number
   readonly connections: number
-  /** Number of connections in a room in which a member sends. */
+  /** Number of connections that receive messages. */
   readonly hearers: number
-  /** Number of pairs of a connected member and a room. */
+  /** Number of memberships of connected clients: pairs of a client and a room. */
   readonly subscriptions: number
   readonly rooms: number
   readonly messages: number
   readonly deliveries: number
-  /** Number of changes that Chorus writes to a connection at once; 1 for a peer. */
+  /**
+   * Average number of changes that Chorus writes to a connection at once; 1 for other chat servers.
+   */
   readonly changesPerWrite: number
-  /** Number of rows that Chorus stores in one transaction; 1 for a peer. */
+  /** Average number of rows that Chorus stores in one transaction; 1 for other chat servers. */
   readonly rowsPerCommit: number
 }
 
 /**
- * Microseconds of processor time per second, for all processes of the role together. 1 000 000 is
- * one core.
+ * Processor time used per second by all processes of each role together, in microseconds. 1 000 000
+ * is one core.
  */
 export interface ProcessorTime {
   readonly server: number
-  /** 0 for a target without a database. */
+  /** Processor time of Postgres; 0 for a system without a database. */
   readonly database: number
   readonly redis: number
 }
@@ -41,17 +44,20 @@ export interface ProcessorTime {
 export interface CurvePoint {
   readonly curve: CurveName
   readonly target: TargetName
-  /** Variant of the measurement. `apart`: the servers beyond the second have no connections. */
+  /**
+   * Variant of the measurement. `apart`: clients connect to two servers only, and the other servers
+   * have no connections.
+   */
   readonly variant: '' | 'apart'
   /**
-   * Number of receivers, deliveries per second, rooms, servers or connections, depending on the
-   * curve.
+   * Position on the x axis: number of receivers, deliveries per second, rooms, servers or
+   * connections, depending on the curve.
    */
   readonly x: number
   readonly round: number
-  /** Index into `runs`. */
+  /** Index in `runs` of the run that measured this point. */
   readonly run: number
-  /** Reason why the point is not valid. */
+  /** Reason why this measurement is not valid. */
   readonly invalid?: string | undefined
   readonly work: Work
   readonly processorUs: ProcessorTime
@@ -62,14 +68,14 @@ export interface CurvePoint {
     readonly deliveryP50Ms?: number
     readonly deliveryP99Ms?: number
     readonly lastDeliveryP99Ms?: number
-    /** Memory of all servers with connections, while all clients are connected and silent. */
+    /** Memory of all servers while all clients are connected and silent, in megabytes. */
     readonly restMb?: number
-    /** Memory of the same processes before the first client connected. */
+    /** Memory of the same servers before the first client connected, in megabytes. */
     readonly emptyMb?: number
     readonly redisBytesPerMessage?: number
     /**
-     * Cost of sweeping one row: for each server without connections, and for Postgres per such
-     * server.
+     * Processor time, in microseconds, for sweeping one row (reading a row that another server
+     * stored): on each server without connections, and on Postgres per such server.
      */
     readonly sweptServerUs?: number
     readonly sweptDatabaseUs?: number
@@ -79,16 +85,17 @@ export interface CurvePoint {
 export interface CurvesFile {
   readonly format: 1
   readonly runs: readonly Environment[]
-  /**
-   * Size of one delivery's payload with its WebSocket header: one message of 100 characters, alone.
-   */
+  /** Size in bytes of the WebSocket frame that delivers one message of 100 characters alone. */
   readonly deliveryBytes: number
   readonly points: readonly CurvePoint[]
 }
 
 export const emptyCurves: CurvesFile = { format: 1, runs: [], deliveryBytes: 0, points: [] }
 
-/** Replaces points at the same places by the new ones. Removes runs without any points left. */
+/**
+ * Replaces the points that were measured again, and adds the new ones. Removes runs that have no
+ * points left.
+ */
 export function replacePoints(
   file: CurvesFile,
   {
@@ -123,8 +130,8 @@ function inOrder(a: CurvePoint, b: CurvePoint): number {
 }
 
 /**
- * Merges the rounds of each place to one point, with the median of each number over the valid
- * rounds.
+ * Merges all rounds of the same point to one point, which has the median of each number over the
+ * valid rounds.
  */
 export function mergeRounds(points: readonly CurvePoint[]): CurvePoint[] {
   const places = new Map<string, CurvePoint[]>()

@@ -1,12 +1,13 @@
 /**
- * Prints the results: per scenario a table of medians with their spread, then one line per goal.
+ * Prints the benchmark's results: for each scenario a table of medians with their spread, then one
+ * line per performance goal.
  */
 import type { BenchResult, ScenarioResult } from './result.ts'
 import { median, pairedRatio, valuesOf } from './statistics.ts'
 
 /**
- * Columns of each scenario's table. The first is the main figure, for which the ratio to each peer
- * is shown.
+ * Columns of each scenario's table. The first column is the main figure; the table also shows its
+ * ratio to each compared system.
  */
 const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, title: string])[]>> = {
   direct: [

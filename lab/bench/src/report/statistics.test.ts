@@ -12,18 +12,18 @@ const round = (number: number, target: string, perSecond: number, invalid?: stri
 })
 const what = { target: 'ours', peer: 'theirs', variant: '', figure: 'perSecond' }
 
-describe('statistics of rounds', () => {
-  it('takes the middle value or the mean of the two middle values', () => {
+describe('the statistics of benchmark rounds', () => {
+  it('a median is the middle value, or the mean of two', () => {
     expect(median([3, 1, 2])).toBe(2)
     expect(median([4, 1, 2, 3])).toBe(2.5)
   })
 
-  it('compares within each round only', () => {
+  it('a ratio compares two systems within each round only', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBe(2.5)
   })
 
-  it('has no ratio when either side of a round is invalid', () => {
+  it('one invalid round leaves no ratio of two systems', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3, '1 lost'), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBeUndefined()
     expect(valuesOf(rounds, what)).toEqual([10])

@@ -1,6 +1,6 @@
 /**
- * Medians and paired ratios. The machine is shared and noisy, so a median of rounds is more
- * reliable than a mean.
+ * Medians and ratios of benchmark rounds. The machine is shared and noisy, so a median of rounds is
+ * more reliable than a mean.
  */
 import type { Round } from './result.ts'
 
@@ -11,7 +11,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** Returns one figure of one target, over the valid rounds. */
+/** Returns the values of one figure of one measured system, over its valid rounds. */
 export function valuesOf(
   rounds: readonly Round[],
   { target, variant, figure }: { readonly target: string; readonly variant: string; readonly figure: string },
@@ -22,8 +22,9 @@ export function valuesOf(
 }
 
 /**
- * Returns the median of the rounds' ratios. A disturbance in a round affects both sides, so the
- * ratio changes little. Returns undefined when a round of either side is invalid.
+ * Returns the ratio of two measured systems: the median of the ratios within each round. A
+ * disturbance in a round affects both systems, so it hardly changes their ratio. Returns undefined
+ * when a round of either system is invalid.
  */
 export function pairedRatio(
   rounds: readonly Round[],

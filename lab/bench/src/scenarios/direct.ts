@@ -1,7 +1,8 @@
 /**
- * Direct messages in pairs of users. The first user of each pair sends to the second, with a fixed
- * number of unacknowledged messages, so the load adapts to the target's speed. Chorus stores each
- * message durably before it acknowledges; the peers' names describe what they do.
+ * The benchmark scenario `direct`: direct messages between pairs of users. The first user of each
+ * pair sends to the second, with a fixed number of unacknowledged messages, so the load adapts to
+ * the speed of the measured system. Chorus stores each message durably before it acknowledges it;
+ * the names of the compared systems tell what they do.
  */
 import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'

@@ -1,6 +1,7 @@
 /**
- * Measures `npm start` on a bare machine: acknowledged sends per second with the embedded database,
- * and the delay of the event loop.
+ * The benchmark scenario `embedded-sends`: measures a single Chorus server with its embedded
+ * database, as `npm start` runs it on a machine without Postgres and Redis. Counts acknowledged
+ * messages per second and the delay of the event loop.
  */
 import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'

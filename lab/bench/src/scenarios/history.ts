@@ -1,7 +1,8 @@
 /**
- * Reads pages of history over HTTP from random places of a long and of a short conversation, in
- * turn. A page must not cost more in a long conversation. All requests use one open connection:
- * opening one costs as much as a page, and would hide a difference.
+ * The benchmark scenario `history`: reads pages of messages over HTTP from random positions of a
+ * long and of a short conversation, alternately. A page must not cost more in a long conversation.
+ * All requests use one open connection: opening a connection costs as much as a page, and would
+ * hide a difference.
  */
 import { randomUUID } from 'node:crypto'
 import { Agent, request } from 'node:http'
@@ -113,8 +114,8 @@ class PageReader {
 }
 
 /**
- * Inserts rows as the log writes them: $1 conversation, $2 sender, $3 number of rows, $4 seed of
- * the client ids.
+ * Inserts messages in the form in which the server stores them. Parameters: $1 conversation, $2
+ * sender, $3 number of messages, $4 seed of the client ids.
  */
 const fillSql = `
   with before as (select seq from conversations where id = $1::uuid),

@@ -1,8 +1,8 @@
 /**
- * Measures how one hostile account affects other users. Pairs of users send at a steady rate, first
- * undisturbed. Then one signed-in account repeats one command after another, with the most
- * expensive inputs that its schema allows, at twice the rate that limits allow. Limits are the
- * defaults.
+ * The benchmark scenario `hostile`: measures how one hostile account affects other users. Pairs of
+ * users send messages at a steady rate, first undisturbed. Then one signed-in account repeats one
+ * command after another, at twice the rate that its limits allow, with the most expensive inputs
+ * that the command's schema allows. All limits have their default values.
  */
 import { listCommandAttacks, startPostgres } from '@chorus/testkit'
 import type { Attacker, CommandAttack } from '@chorus/testkit'
@@ -19,19 +19,22 @@ const ratioGoal = 3
 const quiet = 'quiet'
 const hostile = {
   pairs: 20,
-  /** Messages per second of all pairs together. Each pair stays below its limit. */
+  /**
+   * Messages per second of all pairs of users together. Each user stays below the limit for
+   * sending.
+   */
   messagesPerSecond: 200,
   attackPerSecond: 200,
   warmUpMs: 500,
   measureMs: 5_000,
-  /** A round of all attacks takes seven minutes. */
+  /** Maximum number of rounds. One round of all attacks takes seven minutes. */
   roundsMax: 3,
   /**
-   * Number of attacks after which the undisturbed rate is measured again, because the machine
-   * changes over time.
+   * Number of attacks after which the undisturbed state is measured again, because the speed of the
+   * machine changes over time.
    */
   quietEvery: 8,
-  /** Time from the first request of an attack to the connection of the measured users. */
+  /** Time between the first request of an attack and the start of the measured load. */
   leadMs: 1_000,
 } as const
 
@@ -77,7 +80,7 @@ export async function runHostile(options: Options, progress: Progress): Promise<
 
 const toVariant = ({ command, transport }: CommandAttack): string => `${command} over ${transport}`
 
-/** Returns the attacks whose command is named, or all if none is. */
+/** Returns the attacks with these commands, or all attacks if `names` is empty. */
 function selectAttacks(names: readonly string[]): CommandAttack[] {
   const attacks = listCommandAttacks()
   if (names.length === 0) return attacks
@@ -107,8 +110,8 @@ async function measureUnder(
 }
 
 /**
- * Compares the median of each attack's rounds with the median of all undisturbed rounds, because a
- * pause of the disk can decide the p99 of a single round.
+ * Compares the median latency under each attack with the median latency of all undisturbed rounds.
+ * Medians are needed because one pause of the disk can decide the p99 of a single round.
  */
 function judge(rounds: readonly Round[]): Goal {
   const medianOf = (variant: string): number =>

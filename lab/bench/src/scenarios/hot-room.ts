@@ -1,8 +1,8 @@
 /**
- * One room in which every member receives every message. Some members send at a fixed rate,
- * regardless of responses. The rate is raised until deliveries exceed the bound at p99 or the
- * target falls behind, and is then narrowed down. The result is the highest rate that was served,
- * in deliveries per second.
+ * The benchmark scenario `hot-room`: one room in which every member receives every message. Some
+ * members send at a fixed rate, regardless of responses. The rate is raised until the p99 latency
+ * of deliveries exceeds its maximum or the server falls behind. Then the limit is narrowed down.
+ * The result is the highest rate without overload, in deliveries per second.
  */
 import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
@@ -16,14 +16,17 @@ import { openTargets } from './open-targets.ts'
 import type { Progress, ScenarioRun } from './scenario.ts'
 
 const ratioGoal = 10
-/** Deliveries per second of the first step. */
+/** Deliveries per second of the first and lowest rate. */
 const firstDeliveriesPerSecond = 20_000
-/** Minimum share of the offered load that a target must keep up with to count as serving it. */
+/**
+ * Minimum share of the sent messages that a server must acknowledge during the measurement. Below
+ * it, the server counts as overloaded.
+ */
 const servedShare = 0.95
 const doublingsMax = 12
 const narrowings = 3
 
-/** Peers that are measured in addition to those of the goal. */
+/** Systems that are measured for information, in addition to those that the goal compares with. */
 const furtherPeers = ['socket-io-streams-adapter', 'nchan'] as const
 
 interface Step {
@@ -72,8 +75,8 @@ export async function runHotRoom(options: Options, progress: Progress): Promise<
 async function climb(target: Target, audience: Audience, options: Options, progress: Progress): Promise<Step[]> {
   const steps: Step[] = []
   const tryRate = async (rate: number): Promise<boolean> => {
-    // A single failure may come from a short disturbance of the machine. Two failures mean that the
-    // rate is too high.
+    // Try each rate again after a failure. A single failure can come from a short disturbance of
+    // the machine; two failures mean that the rate is too high.
     return (await tryOnce(rate)) || (await tryOnce(rate))
   }
   const tryOnce = async (rate: number): Promise<boolean> => {
@@ -112,8 +115,8 @@ function whyNotServed({ figures, invalid }: Measurement, perSecond: number, { p9
 function toRound(round: number, target: Target, steps: readonly Step[]): Round {
   let best: Step | undefined
   for (const step of steps) if (step.served && step.perSecond > (best?.perSecond ?? 0)) best = step
-  // A loss is not an overload: a step with lost messages invalidates the round, regardless of the
-  // other steps.
+  // A lost message is an error and no sign of overload. It makes the whole round invalid, even if
+  // other rates lost nothing.
   const loss = steps.find(({ measurement }) => / lost| too many/.test(measurement.invalid ?? ''))
   const raw = steps.map(({ perSecond, served, why, measurement }) => ({ perSecond, served, why, ...measurement }))
   if (best === undefined)
@@ -128,7 +131,7 @@ function toRound(round: number, target: Target, steps: readonly Step[]): Round {
   }
 }
 
-/** Judges the goal against the better of the peers. */
+/** Judges the performance goal: compares Chorus with the faster of the two compared systems. */
 function judge(rounds: readonly Round[]): Goal[] {
   const ratioOf = (peer: PeerName) =>
     pairedRatio(rounds, { target: 'chorus', peer, variant: '', figure: 'deliveriesPerSecond' })

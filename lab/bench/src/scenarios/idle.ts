@@ -1,6 +1,7 @@
 /**
- * Many silent clients: measures the server's memory per connection. With Chorus each client is
- * signed in and in several conversations; with the peer all clients are in one room.
+ * The benchmark scenario `idle`: measures a server's memory per silent connection. With Chorus each
+ * client is signed in and a member of several conversations; with the compared Socket.IO server all
+ * clients are in one room.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readResidentBytes } from '@chorus/testkit'
@@ -15,9 +16,9 @@ import type { Progress, ScenarioRun } from './scenario.ts'
 const ratioGoal = 1
 const conversationsEach = 5
 /**
- * Time for earlier work to end and for an idle server to return unused memory. It passes before the
- * clients connect and again with them connected. Otherwise garbage of earlier work would count for
- * or against the connections. Nothing else triggers garbage collection.
+ * Pause before the clients connect, and again after they have connected. In it, an idle server
+ * returns unused memory. Otherwise garbage of earlier work would distort the memory of the
+ * connections. Nothing else triggers garbage collection.
  */
 const restMs = 20_000
 
@@ -26,7 +27,7 @@ export async function runIdle(options: Options, progress: Progress): Promise<Sce
   let described: Pick<ScenarioResult, 'targets' | 'settings'> = { targets: {}, settings: {} }
   let versions: Readonly<Record<string, string>> = {}
   for (let round = 1; round <= options.rounds; round++) {
-    // Use fresh processes each round: a heap that has grown does not shrink again.
+    // Start new servers in each round: the heap of a server does not shrink to its former size.
     const open = await openTargets(['socket-io-memory', 'chorus'], options)
     try {
       for (const target of inTurn(open.targets, round)) {

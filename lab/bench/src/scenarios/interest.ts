@@ -1,7 +1,7 @@
 /**
- * Measures the bytes through Redis per message as servers are added that no member of the
- * conversation is connected to. First two servers serve the conversation, then the same two plus
- * two others that do not.
+ * The benchmark scenario `interest`: measures the bytes through Redis per message while servers are
+ * added to which no member of the conversation is connected. First members are connected to both of
+ * two servers, then to the same two of four servers.
  */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import type { Redis } from '@chorus/testkit'
@@ -34,7 +34,8 @@ export async function runInterest(options: Options, progress: Progress): Promise
           const audience = await target.room(serving, serving)
           const atSome = { ...target, ports: target.ports.slice(0, serving) }
           const load = { kind: 'rate', perSecond: messagesPerSecond } as const
-          // Measure a silent period of the same length, to subtract the servers' own traffic.
+          // Measure an equally long period without messages, to subtract the bytes that servers
+          // exchange anyway.
           const idleBytes = await bytesDuring(redis, () => measure(atSome, audience, { kind: 'idle' }, options))
           const { bytes, result } = await bytesDuring(redis, () => measure(atSome, audience, load, options))
           const sent = (result.raw as { outcome?: { acknowledged?: number } } | undefined)?.outcome?.acknowledged ?? 0

@@ -1,4 +1,7 @@
-/** Runs one target under one load. Returns named figures, and the reason if they are invalid. */
+/**
+ * Runs one load against one system (Chorus or a compared one). Returns named figures, and the
+ * reason if they are not valid.
+ */
 import { setTimeout as pause } from 'node:timers/promises'
 import { runJob } from '../load/run-job.ts'
 import type { JobRun } from '../load/run-job.ts'
@@ -38,7 +41,8 @@ export async function measure(
   const seconds = measured.durationMs / 1_000
   const of = (role: string) => usage.find((used) => used.role === role)
   const database = of('database')
-  // A shared machine slows all targets down, but hardly changes the processor time per message.
+  // Processor time per message is comparable between runs: a busy machine makes all systems slower,
+  // but hardly changes their processor time.
   const usPerMessage = (cpuShare: number): number =>
     measured.acknowledged === 0 ? 0 : Math.round((cpuShare * seconds * 1_000_000) / measured.acknowledged)
   return {
@@ -69,12 +73,12 @@ export async function measure(
 
 const restCheckMs = 500
 const restMaxMs = 20_000
-/** Processor use of all the target's servers together below which they count as idle, in cores. */
+/** Processor use, in cores, below which the servers together count as idle. */
 const restCpuShare = 0.1
 
 /**
- * Waits until the servers are idle, so that the next run does not pay for this one. Gives up after
- * `restMaxMs`.
+ * Waits until the servers are idle, so that the next run does not include remaining work of this
+ * run. Gives up after `restMaxMs`.
  */
 async function awaitRest(target: Target): Promise<void> {
   const watch = new ProcessWatch(target.processes.filter(({ role }) => role === 'server'))
@@ -87,7 +91,10 @@ async function awaitRest(target: Target): Promise<void> {
   }
 }
 
-/** Returns why the figures are invalid. Figures with missing deliveries are worthless. */
+/**
+ * Returns why the figures of a run are not valid; undefined if they are. Figures with missing
+ * deliveries are worthless.
+ */
 function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   const faults = [
     outcome.lost > 0 ? `${outcome.lost} deliveries lost` : '',
@@ -103,7 +110,10 @@ function faultOf({ outcome }: JobRun, load: Load): string | undefined {
   return faults.length === 0 ? undefined : faults.join('; ')
 }
 
-/** Rotates the targets by round, so that no target always comes first or last. */
+/**
+ * Returns the items in an order that changes from round to round, so that none always comes first
+ * or last.
+ */
 export function inTurn<Item>(items: readonly Item[], round: number): Item[] {
   const first = (round - 1) % items.length
   return [...items.slice(first), ...items.slice(0, first)]

@@ -1,6 +1,6 @@
 /**
- * Starts everything that a comparison needs, and stops it afterwards: a Postgres with fsync, Redis,
- * Chorus with both, and the peers.
+ * Starts everything that a comparison needs, and stops it afterwards: a Postgres that writes
+ * durably (fsync), a Redis, Chorus with both, and the compared systems.
  */
 import { startPostgres, startRedis } from '@chorus/testkit'
 import pg from 'pg'
@@ -16,12 +16,12 @@ export interface OpenTargets {
   readonly targets: readonly Target[]
   readonly versions: Readonly<Record<string, string>>
   readonly postgresSettings: Readonly<Record<string, string>>
-  /** Returns the median time of a single-row commit over one connection. */
+  /** Returns the median time of committing a single row to Postgres over one connection. */
   measureCommitMs(): Promise<number>
   stop(): Promise<void>
 }
 
-/** Settings that determine the cost of a commit. They are read from the server and not assumed. */
+/** Postgres settings that determine the cost of a commit. The report shows their actual values. */
 const shownSettings = [
   'fsync',
   'synchronous_commit',
@@ -38,7 +38,7 @@ const descriptions = {
 } as const
 
 export interface OpenOptions {
-  /** Number of servers, for Chorus and for peers that support several. */
+  /** Number of servers, for Chorus and for the compared systems that support several servers. */
   readonly servers?: number
   readonly withRedis?: boolean
   readonly linkToDatabase?: ChorusOptions['linkToDatabase']

@@ -1,7 +1,8 @@
 /**
- * Sends one message at a time, across two servers: measures how long a user waits for the
- * acknowledgement of a durable message. The bound comes from the same machine in the same run: the
- * times of the stock peers, plus one single-row commit.
+ * The benchmark scenario `single`: sends one message at a time, across two servers, and measures
+ * how long a user waits for the acknowledgement of a durable message. The maximum is measured on
+ * the same machine in the same run: the time of plain Socket.IO servers, plus the time of
+ * committing one row to Postgres.
  */
 import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'

@@ -1,8 +1,8 @@
 /**
- * Measures how long a user waits for the server to start: first with an empty data directory, then
- * with the data of the first start. Each time ends when the server prints its address. Everything
- * is installed and built before. The command is the one behind `npm start` (npm itself adds some
- * tenths of a second).
+ * The benchmark scenario `start`: measures how long a user waits for the server to start, first
+ * with an empty data directory, then with the data of the first start. Each time ends when the
+ * server prints its address. Everything is installed and built before. The measured command is the
+ * one that `npm start` runs (npm itself takes some tenths of a second more).
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -76,7 +76,8 @@ async function startOnce(root: string, dataDir: string): Promise<Start> {
   await exited
   if (tookMs === undefined)
     return { figures: {}, invalid: `it did not listen: ${printed.slice(-3).join(' / ').slice(0, 500)}` }
-  // A source file changed in between, so the command had to build.
+  // If a source file has changed since the build, the command builds first and its time is not
+  // valid.
   const built = printed.find((line) => / building | installing /.test(line))
   if (built !== undefined) return { figures: {}, invalid: `it was not built before: ${built}` }
   return { figures: { listeningSeconds: Math.round(tookMs) / 1_000 }, invalid: undefined }

@@ -1,8 +1,9 @@
 /**
- * A reconnection storm. All clients are connected and in many conversations. All connections are
- * cut at once, messages are stored in every conversation, and all clients reconnect within a
- * second. Chorus must deliver everything that each client missed. The peer stores nothing, so it
- * only has to accept clients and join them to their rooms.
+ * The benchmark scenario `storm`: many clients reconnect at once. All clients are connected and in
+ * many conversations. All connections are cut at the same time, messages are stored in every
+ * conversation, and all clients reconnect within a second. Chorus must deliver everything that each
+ * client missed. The compared Socket.IO server stores nothing, so it only has to accept clients and
+ * add them to their rooms.
  *
  * No connection survives the cut, and messages are posted over HTTP. So no server keeps a
  * conversation in memory because a member is still connected.
@@ -152,11 +153,11 @@ async function measureStorm(
 }
 
 interface Reads {
-  /** Largest number of reads of one conversation by one server. */
+  /** Largest number of reads of one conversation from Postgres by one server. */
   readonly most: number
   readonly mean: number
   readonly mostBy: string
-  /** Number of reads by statement, for all servers together. */
+  /** Number of reads by statement name, for all servers together. */
   readonly byStatement: Readonly<Record<string, number>>
 }
 
@@ -166,7 +167,7 @@ function sumUp(links: readonly StatementLink[], { conversations }: Population): 
   let sum = 0
   const byStatement: Record<string, number> = {}
   for (const [server, { counts }] of links.entries()) {
-    // Statements can also name a user's id; count only conversations.
+    // A counted id can also be a user's; use only ids of conversations.
     for (const { id } of conversations) {
       const named = [...(counts.get(id) ?? [])]
       const reads = named.reduce((total, [, count]) => total + count, 0)

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { assignUsers } from './assign-users.ts'
 
-describe('dealPeople', () => {
-  it('puts all users into equally many conversations of similar size', () => {
+describe('the assignment of users to conversations', () => {
+  it('assigns each user to equally many conversations of similar size', () => {
     const conversations = assignUsers({ people: 500, conversationsEach: 20, size: 50 })
     expect(conversations).toHaveLength(200)
     const each = new Array<number>(500).fill(0)
@@ -15,7 +15,7 @@ describe('dealPeople', () => {
     expect(new Set(each)).toEqual(new Set([20]))
   })
 
-  it('puts different users together each time', () => {
+  it('a user meets different users in each conversation', () => {
     const conversations = assignUsers({ people: 500, conversationsEach: 5, size: 50 })
     const met = new Set(conversations.filter((members) => members.includes(7)).flat())
     expect(met.size).toBeGreaterThan(150)

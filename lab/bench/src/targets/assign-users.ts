@@ -1,7 +1,7 @@
 /**
- * Assigns users to conversations. Every user is in the same number of conversations, and
- * conversations have about the same size. Each round assigns users differently, so that users
- * rarely meet again.
+ * Assigns users to conversations. Every user is in the same number of conversations, and all
+ * conversations have about the same size. The users are dealt out several times, each time in
+ * another order, so that two users rarely share more than one conversation.
  */
 export interface Dealing {
   readonly people: number
@@ -9,7 +9,7 @@ export interface Dealing {
   readonly size: number
 }
 
-/** Returns the indices of the users in each conversation. No conversation is empty. */
+/** Returns a list of conversations, each as the indices of its users. No conversation is empty. */
 export function assignUsers({ people, conversationsEach, size }: Dealing): number[][] {
   const groups = Math.max(1, Math.ceil(people / size))
   const conversations: number[][] = []

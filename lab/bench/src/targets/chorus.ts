@@ -1,10 +1,10 @@
 /**
- * A Chorus server with everything on: signed-in users, membership, storage. Limits per user are
- * off, because the load exceeds what a person sends.
+ * Starts Chorus servers for a measurement, with signed-in users, membership checks and storage.
+ * Limits per user are off, because the load exceeds what a person sends.
  *
- * On Postgres, users and sessions are inserted directly. On the embedded database, users sign up.
- * Conversations are created over HTTP, except those of idle and storm crowds, which are inserted
- * directly.
+ * On Postgres, users and sessions are inserted directly into the database. On the embedded
+ * database, users sign up over HTTP. Conversations are created over HTTP, except in the scenarios
+ * `idle` and `storm`, which insert them directly.
  */
 import { findFreePort, HttpUser, insertConversations, insertPeople, makeAttacker, startServer } from '@chorus/testkit'
 import type { Databases, ServerProcess } from '@chorus/testkit'
@@ -15,25 +15,28 @@ import { fillCrowd } from './fill-crowd.ts'
 import type { Audience, Population, CrowdPlan, Target } from './target.ts'
 
 export interface ChorusOptions {
-  /** Databases to use. Without it, the server uses its embedded database. */
+  /**
+   * Postgres in which Chorus gets a database of its own. Without it, the server uses its embedded
+   * database.
+   */
   readonly databases?: Databases
-  /** Number of servers that share the work (1). Several servers need Redis. */
+  /** Number of servers of the cluster. Default: 1. Several servers need Redis. */
   readonly servers?: number
   readonly redisUrl?: string
   readonly processes?: readonly WatchedProcess[]
-  /** Whether limits per user and address have their defaults instead of being off. */
+  /** Whether limits per user have their default values. By default, all limits are off. */
   readonly hasDefaultLimits?: boolean
-  /** Environment that overrides {@link chorusSettings}. */
+  /** Environment variables that override {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
   /**
-   * Returns the database URL for one server, when servers do not connect to the database directly.
+   * Returns the database URL that one server gets, for servers that reach Postgres through a proxy.
    */
   readonly linkToDatabase?: (databaseUrl: string) => Promise<string>
-  /** Folder for processor profiles, which a server writes when it stops. */
+  /** Folder for processor profiles. Each server writes one when it stops. */
   readonly profileDir?: string | undefined
 }
 
-/** Settings that differ from the defaults. The result records them. */
+/** Server settings that differ from the defaults. The result file records them. */
 export const chorusSettings = {
   NODE_ENV: 'production',
   LIMIT_SENDS: '0',
@@ -47,7 +50,10 @@ export const chorusSettings = {
   LIMIT_CONNECTS_ADDRESS: '0',
 } as const
 
-/** Default limits, without limits per address: all clients of the bench share one address. */
+/**
+ * Settings with default limits, except the limits per address on sign-ins and connections, because
+ * all clients of the benchmark share one address.
+ */
 export const defaultLimitSettings = {
   NODE_ENV: 'production',
   LIMIT_SIGN_INS_ADDRESS: '0',
@@ -110,8 +116,8 @@ export async function startChorus({
       ? (count: number) => inBatches(count, () => signUp(server))
       : (count: number) => signInInserted(server, databases, databaseUrl, count)
   const settle = async (): Promise<void> => {
-    // A database in service has statistics. A newly filled one lacks them, and its query plans are
-    // bad.
+    // Let Postgres collect statistics, as a database in production does. Without statistics, a
+    // newly filled database has bad query plans.
     if (databases !== undefined) await databases.query('analyze', [], databaseUrl)
   }
 
@@ -132,7 +138,8 @@ export async function startChorus({
       })
       await settle()
       return {
-        // Every connection of both members receives the message, including the sender's.
+        // Both users of a pair receive the message: Chorus also delivers it to the sender's
+        // connection.
         members: people.map((person, index) => ({
           cookie: person.http.cookie ?? '',
           group: Math.floor(index / 2),
@@ -161,7 +168,8 @@ export async function startChorus({
       const people = await makePeople(count)
       if (databases === undefined || databaseUrl === undefined)
         throw new Error('unable to fill the embedded database directly')
-      // Insert directly: work over HTTP would make the server's connections look more expensive.
+      // Insert conversations directly into the database. HTTP requests would enlarge the server's
+      // memory, and so the measured memory per connection.
       const dealt = assignUsers({ people: count, conversationsEach, size: initialMembersMax })
       await insertConversations(databases, databaseUrl, {
         conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
@@ -181,7 +189,7 @@ export async function startChorus({
         server.url,
         databases === undefined || databaseUrl === undefined ? undefined : { databases, databaseUrl },
       ),
-    // Figures of the first server. The other servers do the same work.
+    // Returns figures of the first server only. The other servers do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,
   }

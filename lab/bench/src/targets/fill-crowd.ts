@@ -1,5 +1,5 @@
 /**
- * Inserts many users in many conversations, with messages in each of them, directly into the
+ * Inserts users in many conversations, with messages in each conversation, directly into the
  * database. Over HTTP, a hundred thousand memberships would take longer than the measurement.
  */
 import { insertConversations } from '@chorus/testkit'
@@ -13,8 +13,8 @@ interface Person {
 }
 
 /**
- * Inserts messages as the log writes them, by the owner of each conversation: $1 conversations, $2
- * number of messages in each.
+ * Inserts messages of each conversation's owner, in the form in which the server stores them.
+ * Parameters: $1 conversations, $2 number of messages in each.
  */
 const sayMuchSql = `
   with added as (
@@ -30,7 +30,7 @@ const sayMuchSql = `
      set seq = seq + $2::int, last_message_seq = seq + $2::int, last_xid = pg_current_xact_id()
    where id = any ($1::uuid[])`
 
-/** Marks all messages as read, because connected users have read them. */
+/** Marks all messages as read, as users who were connected before would have done. */
 const readAllSql = `
   update members m set read_seq = v.seq, xid = pg_current_xact_id()
     from conversations v where v.id = m.conversation and v.id = any ($1::uuid[])`

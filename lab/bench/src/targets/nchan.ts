@@ -1,8 +1,9 @@
 /**
- * Nchan, a publish/subscribe module of nginx in C: one channel, plain WebSockets, nothing stored.
- * It has no users, no acknowledgements and no support for several machines (that would need its
- * Redis mode), and a message is only its text. So no goal compares with it. It shows how fast the
- * hardware could be. The Debian package is `libnginx-mod-nchan`.
+ * Starts Nchan, a publish/subscribe module of nginx in C, for comparison: one channel, plain
+ * WebSockets, nothing stored. It has no users, no acknowledgements and no support for several
+ * machines (that would need its Redis mode), and a message is only its text. So no performance goal
+ * compares with it. It shows how fast the hardware could be. The Debian package is
+ * `libnginx-mod-nchan`.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -18,7 +19,7 @@ const nchanModule = '/usr/lib/nginx/modules/ngx_nchan_module.so'
 const startTimeoutMs = 10_000
 const path = '/room'
 
-/** Returns the reason why it cannot run here; undefined when it can. */
+/** Returns why Nchan cannot run on this machine; undefined when it can. */
 export function whyNoNchan(): string | undefined {
   const missing = [binary, nchanModule].filter((file) => !existsSync(file))
   return missing.length === 0 ? undefined : `nchan is left out; ${missing.join(' and ')} not found`
@@ -89,7 +90,10 @@ async function whenAnswering(port: number): Promise<void> {
   }
 }
 
-/** Returns the configuration. A listening socket per worker spreads the connections evenly. */
+/**
+ * Returns the nginx configuration. Each worker process has its own listening socket, which spreads
+ * the connections evenly over the workers.
+ */
 function configuration(folder: string, port: number, workers: number): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (kind) => `  ${kind}_temp_path ${join(folder, kind)};`,

@@ -1,4 +1,7 @@
-/** A stock Socket.IO server, as one or several processes. Clients name their own rooms. */
+/**
+ * Starts a plain Socket.IO server to compare Chorus with, as one or several processes. Its clients
+ * name their own rooms when they connect.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -9,11 +12,11 @@ import type { Audience, Population, PeerName, Target } from './target.ts'
 export interface PeerOptions {
   readonly name: PeerName
   readonly description: string
-  /** Number of processes that share the work (1). */
+  /** Number of server processes. Default: 1. */
   readonly servers?: number
   readonly databaseUrl?: string
   readonly redisUrl?: string
-  /** Further processes that the peer uses. */
+  /** Other processes that the server uses, such as Redis. */
   readonly processes?: readonly WatchedProcess[]
 }
 
@@ -23,9 +26,9 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
   const started: { readonly child: ChildProcess; readonly port: number }[] = []
   const stop = async (): Promise<void> => {
     for (const { child } of started) {
-      if (child.exitCode !== null || child.signalCode !== null) continue // The process ended before.
+      if (child.exitCode !== null || child.signalCode !== null) continue // The process has already ended.
       const exited = once(child, 'exit')
-      child.kill('SIGKILL') // It has nothing to save, and may be busy for minutes with an obsolete backlog.
+      child.kill('SIGKILL') // The process has nothing to save, and can be busy for minutes with a backlog that is no longer needed.
       await exited
     }
   }
@@ -49,7 +52,8 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
     processes: [...started.map(({ child }) => ({ role: 'server', pid: child.pid ?? 0 })), ...(options.processes ?? [])],
     async pairs(count): Promise<Audience> {
       return {
-        // Only the receiver gets a direct message: a stock sender already has its own text.
+        // Only the receiver of a direct message counts: a plain Socket.IO server does not send the
+        // message back to its sender.
         members: Array.from({ length: count }, (_, group) => [
           member(2 * group, 'nobody', group, false),
           member(2 * group + 1, 'nobody', group, true),

@@ -1,6 +1,7 @@
 /**
  * Reads a Chorus server's own metrics from its Prometheus port, as differences since the last call:
- * sizes of batches, delay of the event loop, and repairs by the sweep.
+ * sizes of batches, delay of the event loop, and deliveries that the sweep had to repair (the sweep
+ * polls the log for missed rows).
  */
 import { request } from 'node:http'
 

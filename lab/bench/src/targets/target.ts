@@ -1,23 +1,24 @@
 /**
- * A target of a measurement: Chorus or a peer, started, with users. Every target speaks the same
- * Socket.IO framing, so one generator measures all of them in the same way.
+ * The interface of a system to measure: Chorus or a compared system, running and with users. All
+ * systems but Nchan use the same Socket.IO packets, so one load generator measures all of them in
+ * the same way.
  */
 import type { Attacker } from '@chorus/testkit'
 import type { MemberSpec, SenderSpec } from '../load/job.ts'
 import type { StormConversation, StormMember } from '../load/storm-job.ts'
 import type { WatchedProcess } from '../machine/process-watch.ts'
 
-/** Connected clients, and the ones among them that send. */
+/** The clients that connect, and which of them send messages. */
 export interface Audience {
   readonly members: readonly MemberSpec[]
   readonly senders: readonly SenderSpec[]
 }
 
-/** Users in many conversations each, for a storm. */
+/** Users who are each in many conversations, for a reconnection storm. */
 export interface Population {
   readonly members: readonly StormMember[]
   readonly conversations: readonly StormConversation[]
-  /** Whether messages are stored, so that offline users miss some. */
+  /** Whether the server stores messages, so that offline users miss some. */
   readonly posts: boolean
 }
 
@@ -26,28 +27,36 @@ export interface CrowdPlan {
   readonly conversationsEach: number
   /** Approximate number of members in each conversation. */
   readonly size: number
-  /** Number of messages that each conversation already holds. */
+  /** Number of messages that each conversation contains before the measurement. */
   readonly history: number
 }
 
 export interface Target {
   readonly name: TargetName
-  /** Short description of what the target does with a message, for the table. */
+  /** Short description of what the system does with a message, for the printed table. */
   readonly description: string
-  /** Ports of the target's servers. */
+  /** Ports of the system's servers. */
   readonly ports: readonly number[]
   readonly processes: readonly WatchedProcess[]
-  /** Makes pairs of users. The first of each pair sends to the second. */
+  /** Creates pairs of users. The first user of each pair sends to the second. */
   pairs(count: number): Promise<Audience>
-  /** Makes one room in which every member receives every message. `senders` of its members send. */
+  /**
+   * Creates one room in which every member receives every message. `senders` of its members send
+   * messages.
+   */
   room(people: number, senders: number): Promise<Audience>
-  /** Makes silent users, each in this many conversations if the target supports them. */
+  /**
+   * Creates users who send nothing, each in `conversationsEach` conversations if the system
+   * supports them.
+   */
   idle(people: number, conversationsEach: number): Promise<Audience>
-  /** Makes users in many conversations each, if the target supports it. */
+  /**
+   * Creates users who are each in many conversations. Missing if the system does not support this.
+   */
   crowd?(plan: CrowdPlan): Promise<Population>
-  /** Makes a hostile account, if the target supports it. */
+  /** Creates an account for attacks. Missing if the system does not support this. */
   attacker?(): Promise<Attacker>
-  /** Returns the target's own figures since the last call, if it has any. */
+  /** Returns the system's own metrics since the last call, if it has any. */
   ownFigures(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>
 }

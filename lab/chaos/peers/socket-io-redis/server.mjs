@@ -1,11 +1,11 @@
 /**
- * The peer: a careful application of Socket.IO and its Redis adapter in which messages must
- * survive.
+ * A careful chat server with Socket.IO and its Redis adapter, in which messages must survive. The
+ * chaos test must find that it loses messages.
  *
- * It stores a message in Postgres before it acknowledges it, once per sender and client id. The
- * message gets a number from its room's counter, which is locked for the transaction. Then it goes
- * to the room through the adapter. History is read from Postgres. No part notices a message that
- * the adapter loses; the lab demonstrates this.
+ * The server stores each message in Postgres before it acknowledges it, once per sender and client
+ * id. The message gets a number from its room's counter, which is locked for the transaction. Then
+ * the server sends the message to the room through the adapter. Clients read the history from
+ * Postgres. No part of the server notices a message that the adapter loses.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-adapter'
@@ -13,15 +13,15 @@ import pg from 'pg'
 import { createClient } from 'redis'
 import { Server } from 'socket.io'
 
-// The adapter ignores errors of its publishes. Without this handler, a lost connection would end
-// the process.
+// The Redis adapter does not handle errors of its publishes. Without this handler, a lost
+// connection to Redis would end the process.
 process.on('unhandledRejection', () => undefined)
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 })
 pool.on('error', () => undefined)
 const publish = createClient({ url: process.env.REDIS_URL })
 const subscribe = publish.duplicate()
-// The documentation of the Redis client requires an error handler.
+// The documentation of the Redis client requires a handler for errors.
 publish.on('error', () => undefined)
 subscribe.on('error', () => undefined)
 await Promise.all([publish.connect(), subscribe.connect()])

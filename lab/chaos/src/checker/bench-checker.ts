@@ -1,7 +1,8 @@
 /**
- * Measures the checker: writes a history of about a million events (or the given number), reads it
- * back and judges it. Run it with `node lab/chaos/dist/checker/bench-checker.js [events]`. The goal
- * is less than ten seconds for a million events.
+ * Measures the speed of the chaos test's checker: writes a history of about a million events (or
+ * the given number), reads it back and checks it. Run it with `node
+ * lab/chaos/dist/checker/bench-checker.js [events]`. The goal is less than ten seconds for a
+ * million events.
  */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'

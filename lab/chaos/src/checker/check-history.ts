@@ -1,7 +1,7 @@
 /**
- * Judges a history by every rule and computes its counts and latencies. Takes O(n log n): a few
- * seconds for a million events. An error in a rule is a bug of the checker, so it is thrown: no
- * verdict is better than a partial one.
+ * Checks the history of a chaos run by every rule, and computes its counts and latencies. Takes O(n
+ * log n): a few seconds for a million events. An error in a rule's code is a bug of the checker, so
+ * it is thrown: no verdict is better than a partial one.
  */
 import { convergenceOf } from './convergence.ts'
 import { Facts } from './facts.ts'
@@ -12,14 +12,17 @@ import { rules } from './rules/rules.ts'
 
 export interface CheckResult {
   readonly rules: readonly RuleResult[]
-  /** True if no rule is broken. Rules that judged nothing do not count as broken. */
+  /**
+   * True if the history breaks no rule. A rule that found nothing to judge does not count as
+   * broken.
+   */
   readonly isKept: boolean
   readonly counts: {
     readonly events: number
     readonly sends: number
     readonly acknowledged: number
     readonly refused: number
-    /** Number of sends with an unknown outcome. */
+    /** Number of sent messages whose outcome is unknown. */
     readonly unknown: number
     readonly deliveries: number
     readonly pages: number
@@ -32,11 +35,14 @@ export interface CheckResult {
     readonly durationSeconds: number
   }
   readonly latencies: {
-    /** Time from acknowledgement to delivery, outside of faults. */
+    /** Times between a message's acknowledgement and its delivery, outside of faults. */
     readonly delivery: LatencySummary | undefined
-    /** Time from send to acknowledgement, over the whole run. */
+    /** Times between sending a message and its acknowledgement, over the whole run. */
     readonly acknowledgement: LatencySummary | undefined
-    /** Time from healing until all streams have caught up, by kind of fault. */
+    /**
+     * Times between the end of a fault and the moment when all clients have caught up, by kind of
+     * fault.
+     */
     readonly heals: { readonly [kind: string]: LatencySummary }
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Stores the most frequent events as columns of numbers instead of objects. A delivery takes 53
- * bytes here and about 200 as an object. Columns double their size when full.
+ * Stores the most frequent events of a history (deliveries) as columns of numbers instead of
+ * objects. A delivery takes 53 bytes here and about 200 as an object. Each column doubles its size
+ * when it is full.
  */
 import type { ChangeKind } from '../history/index.ts'
 
-/** Maps strings to numbers. Equal strings get the same number. */
+/** Maps names to numbers. Equal names get the same number. */
 export class Names {
   readonly #ids = new Map<string, number>()
   readonly #names: string[] = []
@@ -22,7 +23,7 @@ export class Names {
     return id
   }
 
-  /** Returns the number of a known name, or undefined. */
+  /** Returns the number of a known name; undefined for an unknown name. */
   find(name: string): number | undefined {
     return this.#ids.get(name)
   }
@@ -63,7 +64,7 @@ const integers = () => new Column<Int32Array>((length) => new Int32Array(length)
 const kinds: readonly ChangeKind[] = ['c', 'e', 'd', '+', '-', 'j', 'l', 'u', 'n', 'o', 's']
 const kindNumbers = new Map(kinds.map((kind, number) => [kind, number]))
 
-/** One delivery, read from the columns. Names are numbers. */
+/** One delivery, read from the columns. Each name in it is a number from {@link Names}. */
 export interface Delivery {
   readonly t: number
   readonly observer: number

@@ -1,14 +1,16 @@
 /**
- * Measures how long streams took to receive everything. While no fault was active: from each
- * acknowledgement to each attached stream. After each fault: from its healing until each attached
- * stream had all changes acknowledged before.
+ * Measures how long it took until clients had received everything. While no fault was active,
+ * measures from each acknowledgement to the delivery on each attached stream. (A stream is the log
+ * as one client sees it, across reconnections; it is attached while its client must receive
+ * changes.) After each fault, measures from the end of the fault until each attached stream has all
+ * changes that were acknowledged before.
  *
- * Only changes that a stream certainly had to receive are judged, under three conditions. The
- * stream was attached all the time. Its user was a member from the message on. The stream
- * demonstrably followed the conversation: it had an earlier seq of the same membership, or both it
- * and the membership were older than the message by `joinSettleMs`. The third condition is needed
- * because a page that a client loads at its start or after a join reaches no callback. Without it,
- * a first load would look like a loss.
+ * Only changes that a stream certainly had to receive are judged, under three conditions. First,
+ * the stream was attached the whole time. Second, its user was a member from the message on. Third,
+ * the stream certainly followed the conversation: it had received an earlier change of the same
+ * membership, or the stream and the membership were older than the message by `joinSettleMs`. The
+ * third condition is needed because the client library calls no callback for a page that it loads
+ * at its start or after a join. Without this condition, such a page would look like a loss.
  */
 import type { Micros } from '../history/index.ts'
 import type { Facts } from './facts.ts'
@@ -20,12 +22,12 @@ import type { CheckSettings } from './rule.ts'
 import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 import type { Track } from './walk-streams.ts'
 
-/** A change that arrived late or never. */
+/** A change that reached a stream late or never. */
 export interface Lateness {
   readonly stream: string
   readonly conversation: string
   readonly seq: number
-  /** Time of arrival; undefined if the change never arrived. */
+  /** Time at which the change arrived; undefined if it never arrived. */
   readonly reachedT: Micros | undefined
   readonly sinceT: Micros
   readonly boundMs: number
@@ -35,25 +37,31 @@ export interface Lateness {
 }
 
 export interface Convergence {
-  /** Times from acknowledgement to the callback of an attached stream, outside of faults. */
+  /**
+   * Times between a message's acknowledgement and the callback of an attached stream, outside of
+   * faults.
+   */
   readonly tail: Latencies
   /**
-   * Times from healing until a stream has caught up, one per stream and fault. Keyed by the kinds
-   * of fault that were active together (`F4`, `F4+F11`).
+   * Times between the end of a fault and the moment when a stream has caught up, one for each
+   * stream and fault. The key names the kinds of faults that were active together (`F4`, `F4+F11`).
    */
   readonly heals: ReadonlyMap<string, Latencies>
-  /** Number of streams that were compared with the end of their conversations. */
+  /**
+   * Number of pairs of a stream and a conversation for which the end of the conversation was
+   * checked.
+   */
   readonly ends: number
-  /** The first late changes, at most `lateMax`. */
+  /** The first late or missing changes, at most `lateMax`. */
   readonly late: readonly Lateness[]
   readonly lateCount: number
 }
 
-/** Maximum number of late changes that are kept. Further ones are only counted. */
+/** Maximum number of late changes that are kept with their details. Others are only counted. */
 const lateMax = 1_000
 const measured = new WeakMap<Facts, Convergence>()
 
-/** Returns the measurement of this history. Measures once and caches the result. */
+/** Returns the measured delivery times of this history. Measures once and caches the result. */
 export function convergenceOf(facts: Facts, settings: CheckSettings): Convergence {
   const known = measured.get(facts)
   if (known !== undefined) return known
@@ -76,9 +84,9 @@ interface Acknowledged {
 }
 
 interface Log {
-  /** Acknowledged messages in seq order. */
+  /** Acknowledged messages of a conversation, in the order of their sequence numbers (seqs). */
   readonly acknowledged: readonly Acknowledged[]
-  /** Highest acknowledged seq over time, in time order. */
+  /** The acknowledged messages that raised the highest acknowledged seq, in time order. */
   readonly tops: readonly Acknowledged[]
 }
 
@@ -115,7 +123,8 @@ function measureConvergence(
   for (const track of walk.tracks) {
     const key = `${track.stream} ${track.conversation}`
     const known = tracks.get(key)
-    // With several epochs, use the track of the last one.
+    // If the database was replaced during the run (another epoch), use the stream's record of the
+    // last epoch.
     if (known === undefined || (known.times.at(-1) ?? 0) < (track.times.at(-1) ?? 0)) tracks.set(key, track)
   }
   const conversationsOf = new Map<string, string[]>()
@@ -160,14 +169,14 @@ function measureConvergence(
   return { tail, heals, ends }
 }
 
-/** A stream's record in one conversation. */
+/** One stream in one conversation: its membership, and which changes it received when. */
 class Pair {
   readonly follower: Follower
   readonly conversation: string
   readonly membership: Membership
   readonly track: Track
   readonly #settleMicros: number
-  /** Index where the next search for a seq begins. Callers mostly ask in seq order. */
+  /** Index where the next search for a seq begins. Callers mostly search in ascending order. */
   #hint = 0
 
   constructor(follower: Follower, conversation: string, membership: Membership, track: Track, settings: CheckSettings) {
@@ -178,7 +187,10 @@ class Pair {
     this.#settleMicros = settings.joinSettleMs * 1_000
   }
 
-  /** Returns when the stream reached this seq. */
+  /**
+   * Returns when the stream received this seq or skipped past it for a good reason; undefined if it
+   * never did.
+   */
   reachedT(seq: number): Micros | undefined {
     const { positions, times } = this.track
     if (this.track.isMissed(seq)) return undefined
@@ -189,7 +201,7 @@ class Pair {
 
   /**
    * Returns the interval in which the stream had to receive this message. Returns undefined if the
-   * stream was not attached, if its user was no member, or if it is unknown whether the stream
+   * stream was not attached, if its user was not a member, or if it is unknown whether the stream
    * followed the conversation.
    */
   duty({ seq, okT, invokeT }: Acknowledged): Interval | undefined {
@@ -210,7 +222,7 @@ class Pair {
 
   #isAtHome(seq: number, joinSeq: number, attachedT: Micros, invokeT: Micros): boolean {
     const { positions } = this.track
-    // Finds the first position within this membership.
+    // Find the first change that the stream received within this membership.
     let low = 0
     let high = positions.length
     while (low < high) {
@@ -239,7 +251,7 @@ function measureTail(
     const duty = pair.duty(acknowledged)
     if (duty === undefined) continue
     const { seq, okT } = acknowledged
-    // Near a fault a change may be late, but it must not be skipped.
+    // A change near a fault may arrive late, but the stream must not skip it.
     if (!pair.track.isMissed(seq) && isNearFault(windows, okT, okT + boundMicros)) continue
     const reachedT = pair.reachedT(seq)
     if (reachedT !== undefined && reachedT <= okT + boundMicros) {
@@ -262,7 +274,10 @@ function measureTail(
   }
 }
 
-/** Returns whether a fault was active, or still healing, at some time between `fromT` and `toT`. */
+/**
+ * Returns whether a fault was active, or clients were still recovering from it, at some time
+ * between `fromT` and `toT`.
+ */
 function isNearFault(windows: readonly FaultWindow[], fromT: Micros, toT: Micros): boolean {
   const index = windowEndingAfter(windows, fromT)
   const window = windows[index]
@@ -272,8 +287,8 @@ function isNearFault(windows: readonly FaultWindow[], fromT: Micros, toT: Micros
 }
 
 /**
- * Returns the time from healing until the stream had everything acknowledged before, in all its
- * conversations. Returns undefined if this cannot be judged.
+ * Returns the time between the end of a fault and the moment when the stream had everything that
+ * was acknowledged before, in all its conversations. Returns undefined if this cannot be judged.
  */
 function measureHeal(
   pairs: readonly Pair[],
@@ -294,7 +309,8 @@ function measureHeal(
     if (target === undefined) continue
     const attached = pair.follower.intervals.find(({ fromT, toT }) => fromT <= healT && healT < toT)
     if (attached === undefined) return undefined
-    // The stream must also receive changes acknowledged while it was detached, because it resumes.
+    // A stream that was detached must also receive the changes acknowledged in that time, because
+    // it resumes from its last position.
     const duty = pair.duty({ ...target, okT: healT })
     if (duty === undefined) continue
     const reachedT = pair.reachedT(target.seq)
@@ -303,8 +319,8 @@ function measureHeal(
       caughtUpT = Math.max(caughtUpT ?? healT, until)
       continue
     }
-    // Skip a stream that was detached, hit by the next fault, or late because the machine stalled:
-    // the fault may not be the cause.
+    // Skip a stream that was detached, affected by the next fault, or late because the machine
+    // stalled: another cause than this fault is possible.
     if (duty.toT <= boundT || (next !== undefined && next.startT <= boundT)) return undefined
     if (reachedT !== undefined && stalls.some((stall) => stall.startT <= reachedT && stall.healT >= healT))
       return undefined
@@ -387,7 +403,7 @@ function toLogs({ history }: Facts): ReadonlyMap<string, Log> {
   return logs
 }
 
-/** Returns the highest acknowledged seq at time `t`. */
+/** Returns the message with the highest acknowledged seq at time `t`. */
 function lastAt(tops: readonly Acknowledged[], t: Micros): Acknowledged | undefined {
   let low = 0
   let high = tops.length

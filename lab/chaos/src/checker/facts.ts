@@ -1,5 +1,6 @@
 /**
- * A history with derived data that several rules need. Each part is computed once, on first use.
+ * A history, together with derived data that several rules need. Each part is computed once, on
+ * first use.
  */
 import { type FinalRead, readFinals } from './final-reads.ts'
 import {
@@ -53,7 +54,7 @@ export class Facts {
     return this.#windows
   }
 
-  /** Windows of faults and of stalls of the drivers. */
+  /** Periods in which a fault was active or a workload process was paused. */
   get disturbed(): readonly FaultWindow[] {
     this.#disturbed ??= disturbances(this.history, this.faultSpans)
     return this.#disturbed

@@ -1,6 +1,6 @@
 /**
- * Computes when each fault was active. Overlapping faults form one window, which ends when the last
- * of them has healed.
+ * Computes the periods in which faults were active. Overlapping faults form one window, which ends
+ * when the last of them has healed.
  */
 import type { FaultEvent, Micros } from '../history/index.ts'
 import type { History } from './history.ts'
@@ -12,16 +12,19 @@ export interface FaultSpan {
   readonly affects: FaultEvent['affects']
   readonly boundMs: number
   readonly startT: Micros
-  /** Time of healing; Infinity if the fault was never healed. */
+  /** Time at which the fault was healed; Infinity if it never was. */
   readonly healT: Micros
 }
 
-/** A group of overlapping faults, treated as one. */
+/** A period with overlapping faults, which are treated as one fault. */
 export interface FaultWindow {
   readonly startT: Micros
   readonly healT: Micros
   readonly spans: readonly FaultSpan[]
-  /** Largest bound of the window's faults. */
+  /**
+   * Maximum time that clients may take to catch up after the window: the largest bound of its
+   * faults.
+   */
   readonly boundMs: number
 }
 
@@ -48,12 +51,13 @@ export function faultWindows(spans: readonly FaultSpan[]): readonly FaultWindow[
   return windows
 }
 
-/** Time after a stall during which deliveries may still be late. */
+/** Time after a pause of a workload process during which deliveries may still be late. */
 const stallBoundMs = 2_000
 
 /**
- * Returns the windows in which latencies prove nothing: while faults were active, and while a
- * driver's own process was paused. (The time that a fault takes to heal is measured separately.)
+ * Returns the periods whose latencies prove nothing: while faults were active, and while a workload
+ * process was paused. (The time that clients take to catch up after a fault is measured
+ * separately.)
  */
 export function disturbances(history: History, spans: readonly FaultSpan[]): readonly FaultWindow[] {
   const stalls = stallSpans(history)
@@ -73,8 +77,8 @@ export function stallSpans({ stalls }: History): readonly FaultSpan[] {
 }
 
 /**
- * Returns the index of the first window that ends after `t`. Uses binary search: windows are
- * disjoint and sorted.
+ * Returns the index of the first window that ends after `t`. The windows must be disjoint and
+ * sorted.
  */
 export function windowEndingAfter(
   windows: readonly { readonly startT: Micros; readonly healT: Micros }[],

@@ -1,7 +1,7 @@
 /**
- * Collects the messages that each process read from each conversation at the end of the run. All
- * its pages count as one read: they follow each other without a gap, so they cover everything
- * between the lowest and the highest seq.
+ * Collects the messages that each client read from each conversation at the end of the run. All
+ * pages of a client count as one read: the pages follow each other without a gap, so they cover
+ * everything between the lowest and the highest sequence number (seq).
  */
 import type { History } from './history.ts'
 
@@ -36,8 +36,8 @@ export function readFinals(history: History): readonly FinalRead[] {
 }
 
 /**
- * Returns the range of seqs that a page covers. A message in this range that the page does not show
- * is missing.
+ * Returns the range of sequence numbers (seqs) that a page covers. A message in this range that the
+ * page does not contain is missing.
  */
 export function rangeOf(page: {
   readonly top: number

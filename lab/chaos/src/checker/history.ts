@@ -1,7 +1,7 @@
 /**
- * A whole history in memory, indexed for the rules: sends by identity, rows by conversation,
- * deliveries as columns. Built in one pass over the events, for any order of files. This file
- * judges nothing.
+ * The whole history of a run in memory, indexed for the checker's rules: sent messages by identity,
+ * log rows by conversation, deliveries as columns. Built in one pass over the events, in any order
+ * of the files. Nothing is judged here.
  */
 import {
   type ChangeFacts,
@@ -34,7 +34,7 @@ import { Deliveries, Names } from './columns.ts'
 
 export type Placed<Event> = Event & { readonly file: number; readonly line: number }
 
-/** Outcome of an operation. An operation without a recorded outcome has undefined instead. */
+/** Recorded outcome of an operation. An operation without one has undefined instead. */
 export interface Outcome {
   readonly type: 'ok' | 'fail' | 'info'
   readonly t: Micros
@@ -53,26 +53,26 @@ export interface Attempt {
   outcome: Outcome | undefined
 }
 
-/** One message that a client wanted to send, with all attempts. */
+/** One message that a client wanted to send, with all its attempts. */
 export interface LogicalSend {
   readonly clientId: string
   readonly user: string
   readonly conversation: string
   readonly hash: number
-  /** Attempts in the order of the history. */
+  /** Attempts to send the message, in the order of the history. */
   readonly attempts: Attempt[]
   row: Row | undefined
 }
 
-/** Any operation other than a send. */
+/** Any operation other than sending a message. */
 export interface Operation {
   readonly invoke: Placed<Exclude<InvokeEvent, SendInvoke>>
   outcome: Outcome | undefined
-  /** Id of the created conversation; only for `create`. */
+  /** Id of the created conversation; set only for `create`. */
   conversation: string | undefined
 }
 
-/** A page that a client received. */
+/** A page of messages that a client received. */
 export interface Page {
   readonly invoke: Placed<PageInvoke>
   readonly t: Micros
@@ -88,7 +88,10 @@ export interface Row extends ChangeFacts {
   readonly line: number
 }
 
-/** A rebase or a change of a stream, with the number of deliveries that were read before it. */
+/**
+ * A stream's jump to another position (rebase), or a change of its state. Contains the number of
+ * deliveries that were read before it.
+ */
 export interface StreamMark {
   readonly event: Placed<RebaseEvent> | Placed<StreamEvent>
   readonly deliveriesBefore: number
@@ -97,11 +100,11 @@ export interface StreamMark {
 export class History {
   readonly names = new Names()
   readonly deliveries = new Deliveries()
-  /** Sends by `sendKey`. */
+  /** Sent messages by {@link sendKey}. */
   readonly sends = new Map<string, LogicalSend>()
   readonly operations: Operation[] = []
   readonly pages: Page[] = []
-  /** Rows by conversation, in the order of the dump. */
+  /** Log rows by conversation, in the order in which they were read from the database. */
   readonly rows = new Map<string, Row[]>()
   rowCount = 0
   readonly conversations = new Map<string, Placed<ConversationEvent>>()
@@ -124,10 +127,10 @@ export class History {
   files: readonly string[] = []
   readonly #pending = new Map<number, Attempt | Operation>()
 
-  /** Adds one event. The caller must call `finish` after the last one. */
+  /** Adds one event. The caller must call `finish` after the last event. */
   add(event: HistoryEvent, file: number, line: number): void {
     this.events += 1
-    // Skips the run's header and the dump: their times are no part of the run.
+    // Skip the run's settings and the final rows: their times do not belong to the run.
     if (event.op !== 'run' && event.op !== 'row' && event.op !== 'conversation') {
       if (event.t < this.firstT) this.firstT = event.t
       if (event.t > this.lastT) this.lastT = event.t
@@ -167,7 +170,8 @@ export class History {
         this.conversations.set(event.conversation, { ...event, ...place })
         return
       case 'observer':
-        // An SDK store declares its observer again after each restart.
+        // The client library's store declares itself again after each restart, so keep only the
+        // first declaration.
         if (!this.observers.has(event.observer)) this.observers.set(event.observer, { ...event, ...place })
         return
       case 'rebase':
@@ -210,7 +214,7 @@ export class History {
     }
   }
 
-  /** Joins data from different files: assigns rows to sends and sorts lists by time. */
+  /** Joins data of different files: assigns log rows to sent messages, and sorts lists by time. */
   finish(files: readonly string[]): void {
     this.files = files
     this.#pending.clear()
@@ -219,8 +223,7 @@ export class History {
       for (const row of rows) {
         if (row.kind !== 'c' || row.clientId === '') continue
         const send = this.sends.get(sendKey(row.actor, row.conversation, row.clientId))
-        // The first row is the message. Another row with the same identity is a violation that A4
-        // reports.
+        // The first row is the message. Rule A4 reports a second row with the same identity.
         if (send !== undefined) send.row ??= row
       }
     }
@@ -228,7 +231,7 @@ export class History {
     for (const list of [this.connections, this.presences, this.faults, this.phases]) list.sort(byTime)
   }
 
-  /** Time at which the `quiet` phase began; without one, the end of the history. */
+  /** Time at which the `quiet` phase began; without such a phase, the end of the history. */
   get quietT(): Micros {
     return this.phases.find(({ phase }) => phase === 'quiet')?.t ?? this.lastT
   }
@@ -244,7 +247,7 @@ export class History {
   #addInvoke(event: InvokeEvent, file: number, line: number): void {
     if (event.op !== 'send') {
       const operation: Operation = { invoke: { ...event, file, line }, outcome: undefined, conversation: undefined }
-      // There are many pages. They are kept only if a response arrived.
+      // Page requests are so many that they are kept only if a response arrived.
       if (event.op !== 'page') this.operations.push(operation)
       this.#pending.set(event.id, operation)
       return
@@ -288,12 +291,15 @@ export class History {
   }
 }
 
-/** Returns the key of a send, made of the same parts as the database's unique key (IDEM1). */
+/**
+ * Returns the key of a sent message. It has the same parts as the unique key in the database
+ * (IDEM1).
+ */
 export function sendKey(user: string, conversation: string, clientId: string): string {
   return `${clientId} ${user} ${conversation}`
 }
 
-/** Loads the history from a run's folder. */
+/** Loads the history of a run from its folder. */
 export function loadHistory(folder: string): History {
   const history = new History()
   const { files } = readHistory(folder, (event, file, line) => history.add(event, file, line))
@@ -301,7 +307,7 @@ export function loadHistory(folder: string): History {
   return history
 }
 
-/** Builds a history from a list of events, as if they were one file. */
+/** Builds a history from a list of events, as if they came from one file. */
 export function toHistory(events: readonly HistoryEvent[]): History {
   const history = new History()
   events.forEach((event, index) => history.add(event, 0, index + 1))

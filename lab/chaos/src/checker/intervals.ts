@@ -1,10 +1,10 @@
 /**
- * A set of integers, stored as ordered, disjoint ranges. Numbers that arrive in order form one
- * range of any length, so a set of a million takes almost no memory. Adding a number out of order
- * takes a binary search and a shift.
+ * A set of integers, stored as ordered, disjoint ranges. Numbers that are added in order form one
+ * range of any length, so a set of a million consecutive numbers takes almost no memory. Adding a
+ * number out of order takes a binary search and moves the ranges behind it.
  */
 export class Intervals {
-  /** Bounds of the ranges: from, to, from, to … */
+  /** First and last number of each range: from, to, from, to … */
   readonly #bounds: number[] = []
 
   has(value: number): boolean {
@@ -37,7 +37,7 @@ export class Intervals {
     bounds.splice(first, end - first, mergedFrom, mergedTo)
   }
 
-  /** Returns the ranges between the first and the last number that are not in the set. */
+  /** Returns the ranges of missing numbers between the first and the last number of the set. */
   gaps(): readonly { readonly from: number; readonly to: number }[] {
     const gaps: { from: number; to: number }[] = []
     for (let index = 2; index < this.#bounds.length; index += 2) {
@@ -47,7 +47,8 @@ export class Intervals {
   }
 
   /**
-   * Returns the index of the last range that begins at or before `value`; -2 when there is none.
+   * Returns the index of the last range that begins at or before `value`; -2 when there is no such
+   * range.
    */
   #rangeAtOrBefore(value: number): number {
     const bounds = this.#bounds

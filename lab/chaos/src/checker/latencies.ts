@@ -1,6 +1,6 @@
 /**
- * Latencies in buckets of one millisecond, up to one minute. Any number of values takes 240 kB and
- * no sorting.
+ * A histogram of latencies with buckets of one millisecond, up to one minute. It takes 240 kB for
+ * any number of values, and needs no sorting.
  */
 const bucketCount = 60_001
 
@@ -23,7 +23,7 @@ export class Latencies {
     if (ms > this.#maxMs) this.#maxMs = ms
   }
 
-  /** Returns undefined without any value. */
+  /** Returns the summary of all values; undefined if there are none. */
   summary(): LatencySummary | undefined {
     if (this.#n === 0) return undefined
     return { n: this.#n, p50Ms: this.#quantile(0.5), p99Ms: this.#quantile(0.99), maxMs: Math.ceil(this.#maxMs) }

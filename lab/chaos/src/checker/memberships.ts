@@ -1,6 +1,7 @@
 /**
- * Computes from the log's rows which users were members at each seq. Access is decided by seq. Each
- * change also has its earliest possible time (when it was requested) and its latest (when it was
+ * Computes from the rows of the log which users were members of each conversation, at each sequence
+ * number (seq). Rules decide by seq which changes a user may see. Each join or removal also has its
+ * earliest possible time (when it was requested) and its latest possible time (when it was
  * acknowledged).
  */
 import type { Micros } from '../history/index.ts'
@@ -9,9 +10,15 @@ import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 
 export interface MembershipChange {
   readonly seq: number
-  /** Earliest possible time of the change; -Infinity if the history has no request for it. */
+  /**
+   * Earliest possible time of the join or removal; -Infinity if the history contains no request for
+   * it.
+   */
   readonly notBeforeT: Micros
-  /** Latest possible time of the change; Infinity if the history has no acknowledgement of it. */
+  /**
+   * Latest possible time of the join or removal; Infinity if the history contains no
+   * acknowledgement of it.
+   */
   readonly notAfterT: Micros
 }
 
@@ -54,12 +61,14 @@ export class Memberships {
     }
   }
 
-  /** Returns joins and removals, each in seq order. */
+  /**
+   * Returns the user's joins and removals in this conversation, each in the order of their seqs.
+   */
   of(conversation: string, user: string): Membership {
     return this.#byPair.get(pairKey(conversation, user)) ?? nobody
   }
 
-  /** Returns every user who was ever a member. */
+  /** Returns every user who was a member of the conversation at any time. */
   usersOf(conversation: string): readonly string[] {
     return this.#usersByConversation.get(conversation) ?? []
   }
@@ -69,7 +78,9 @@ function pairKey(conversation: string, user: string): string {
   return `${conversation} ${user}`
 }
 
-/** Returns whether the user was a member at this seq (or version) of the log. */
+/**
+ * Returns whether the user was a member at this seq, which may also be the version of a message.
+ */
 export function isMemberAt({ joins, removals }: Membership, seq: number): boolean {
   return lastUpTo(joins, seq) > lastUpTo(removals, seq)
 }
@@ -82,9 +93,10 @@ export function lastUpTo(changes: readonly MembershipChange[], seq: number): num
 }
 
 /**
- * Returns the seq up to which the user may see changes at time `t`, assuming everything that may
- * have happened by then. It is the seq of the removal that ended the membership, or Infinity for a
- * member. A user who cannot have joined by then gets 0: nothing is visible.
+ * Returns the highest seq of the conversation that the user may see at time `t`. Assumes that every
+ * join that may have happened by then has happened. The result is the seq of the removal that ended
+ * the membership, or Infinity for a member. For a user who cannot have joined by then it is 0:
+ * nothing is visible.
  */
 export function limitAt({ joins, removals }: Membership, t: Micros): number {
   let lastJoin = -1
@@ -103,7 +115,7 @@ function indexOperations(operations: readonly Operation[]): Map<string, Operatio
   }
   for (const operation of operations) {
     const { invoke } = operation
-    // An operation that certainly failed stored no row.
+    // An operation that certainly failed stored no row in the log.
     if (operation.outcome?.type === 'fail') continue
     if (invoke.op === 'member-add') put(`j ${pairKey(invoke.conversation, invoke.member)}`, operation)
     else if (invoke.op === 'member-remove') put(`l ${pairKey(invoke.conversation, invoke.member)}`, operation)
@@ -122,8 +134,8 @@ interface Moment {
 const always: Moment = { notBeforeT: Number.NEGATIVE_INFINITY, notAfterT: Number.POSITIVE_INFINITY }
 
 /**
- * Returns when each message of a conversation can have been stored: between its first attempt and
- * its first acknowledgement.
+ * Returns when each message of a conversation can have been stored, by its seq: between its first
+ * attempt and its first acknowledgement.
  */
 function indexMoments(history: History): Map<string, Map<number, Moment>> {
   const moments = new Map<string, Map<number, Moment>>()
@@ -143,8 +155,8 @@ function indexMoments(history: History): Map<string, Map<number, Moment>> {
 }
 
 /**
- * Returns time bounds for each row. The log's order is the order of commits, so a row between two
- * messages was stored between them, too.
+ * Returns the earliest and latest possible time of each row. Rows have the order of their commits,
+ * so a row between two messages was stored between them.
  */
 function boundTimes(
   rows: readonly { readonly seq: number }[],
@@ -166,9 +178,10 @@ function boundTimes(
 }
 
 /**
- * Returns the possible times of the change at `seq`, from the operations that may have caused it.
- * Candidates named this seq or none, and fit the times of the neighbouring rows. An operation that
- * named the seq may still not be the cause: adding a member again returns the first seq.
+ * Returns the earliest and latest time of the join or removal at `seq`, from the requests that may
+ * have caused it. Such a request got a response with this seq or without a seq, and fits the times
+ * of the neighbouring rows. A request whose response has this seq may still not be the cause:
+ * adding a member again returns the seq of the first join.
  */
 function timesOf(operations: readonly Operation[], seq: number, bounds: Moment): MembershipChange {
   const possible = operations.filter(({ invoke, outcome }) => {

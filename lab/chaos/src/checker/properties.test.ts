@@ -1,6 +1,6 @@
 /**
- * Property tests: no behaviour of a correct chat breaks a rule, and each way of damaging its
- * history breaks exactly the matching rule.
+ * Property tests of the chaos test's checker: no random behaviour of a correct chat breaks a rule,
+ * and each way of damaging its history breaks exactly the matching rule.
  */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -14,7 +14,8 @@ const users = ['ada', 'bob', 'cyd', 'dan'] as const
 const conversations = ['one', 'two'] as const
 
 /**
- * `PROPERTY_RUNS=2000` tries that many random histories. Without it, every run tries the same ones.
+ * Number of random histories to try, from the environment: `PROPERTY_RUNS=2000`. Without it, every
+ * run of the tests tries the same histories.
  */
 const asked = process.env['PROPERTY_RUNS']
 const runs = (usual: number): number => (asked === undefined ? usual : Number(asked))
@@ -42,8 +43,8 @@ const step: fc.Arbitrary<Step> = fc.record({
 })
 
 /**
- * Plays the steps that are possible and skips the others. Ends with a message from each member to
- * each conversation.
+ * Plays the steps that are possible and skips all others. At the end, each member sends a message
+ * to each conversation.
  */
 function play(steps: readonly Step[]): ModelChat {
   const chat = new ModelChat()
@@ -112,12 +113,16 @@ const isDelivery = (event: HistoryEvent): event is DeliverEvent => event.op === 
 const pick = <Item>(items: readonly Item[], where: number): Item | undefined =>
   items[Math.min(items.length - 1, Math.floor(where * items.length))]
 
-/** One way to damage a history. Returns undefined if the history offers nothing to damage. */
+/**
+ * Function that damages a history in one way. Returns undefined if the history contains nothing to
+ * damage.
+ */
 type Break = (chat: ModelChat, events: HistoryEvent[], where: number) => HistoryEvent[] | undefined
 
 const breaks: { readonly [Id in RuleId]?: Break } = {
   A1: (chat, events, where) => {
-    // Adds an acknowledged message that no row and no observer has, as if the log had lost it.
+    // Add an acknowledged message that is in no row of the log and reached no client, as if the log
+    // had lost it.
     const conversation = pick(conversations, where) ?? 'one'
     const invoke = events.find((event) => event.op === 'send' && event.type === 'invoke')
     if (invoke === undefined) return undefined
@@ -143,8 +148,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     const last = events.findLastIndex(
       (event) => isDelivery(event) && event.observer === seen.observer && event.conversation === seen.conversation,
     )
-    // After a rejoin or the user's own removal, any seq is allowed. So this repeats a seq that was
-    // already delivered.
+    // After a rejoin or after the user's own removal, any seq is allowed next. So this repeats a
+    // seq that the client has already received.
     return events.toSpliced(last + 1, 0, { ...seen, t: events[last]?.t ?? 0 })
   },
   A6: (_chat, events, where) => {
@@ -160,7 +165,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     return events.filter((event) => event !== created)
   },
   A8: (_chat, events, where) => {
-    // Removes a delivery between two others of one client, with nothing else to explain the jump.
+    // Remove one delivery between two deliveries to the same client. Nothing else may explain the
+    // missing seq.
     const mine = events.filter(
       (event) => isDelivery(event) && event.observer === 'ada-1' && event.conversation === 'one',
     )
@@ -192,8 +198,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
   A17: (chat, events) => [...events, { t: chat.t, op: 'server', server: 's1', what: 'unexpected-exit', text: 'gone' }],
 }
 
-describe('a correct history', () => {
-  it('breaks no rule', () => {
+describe('the history of a correct chat', () => {
+  it('the random history of a correct chat breaks no rule', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         expect(brokenRules(play(steps).finish())).toEqual([])
@@ -205,7 +211,7 @@ describe('a correct history', () => {
 
 describe('a history damaged in one way', () => {
   for (const [id, breakIt] of Object.entries(breaks)) {
-    it(`is found by ${id} and by nothing else`, () => {
+    it(`only rule ${id} finds its kind of damage in a history`, () => {
       let broken = 0
       fc.assert(
         fc.property(
@@ -216,8 +222,7 @@ describe('a history damaged in one way', () => {
             const events = breakIt(chat, [...chat.finish()], where)
             if (events === undefined) return
             broken += 1
-            // If the skipped change is an acknowledged message, it never arrived, so A13 is broken
-            // as well.
+            // A skipped acknowledged message also never arrived, so it breaks rule A13 as well.
             const isAlone = (rule: RuleId) => id !== 'A8' || rule !== 'A13'
             expect(brokenRules(events).filter(isAlone)).toEqual([id])
           },

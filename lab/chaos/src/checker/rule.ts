@@ -1,6 +1,6 @@
 /**
- * The interface of a checker rule, and its result. A verdict has three values. A rule that found
- * nothing to judge returns `not judged`, never `kept`.
+ * The interface of a rule of the checker, and of its result. A rule's verdict is one of three
+ * values. A rule that found nothing to judge returns `not judged` and never `kept`.
  */
 import type { Micros } from '../history/index.ts'
 import type { Facts } from './facts.ts'
@@ -25,33 +25,49 @@ export type RuleId =
   | 'A16'
   | 'A17'
 
-/** Limits that a run may override. The defaults are those of the spec. */
+/**
+ * Limits that the checker's rules use. A run may override them; the defaults are those of the spec.
+ */
 export interface CheckSettings {
   /**
-   * Maximum time from the acknowledgement to delivery on every attached stream, while no fault is
-   * active (TAIL1).
+   * Maximum time between a message's acknowledgement and its delivery on every attached stream,
+   * while no fault is active (TAIL1).
    */
   readonly tailBoundMs: number
-  /** Time added to every bound, because the lab and the system under test share a machine. */
+  /**
+   * Time added to every maximum time, because the chaos test and the tested servers share one
+   * machine.
+   */
   readonly slackMs: number
-  /** Maximum time from the acknowledgement of a revocation until its connections close (ACL2). */
+  /**
+   * Maximum time between the acknowledgement that a session is revoked and the end of its
+   * connections (ACL2).
+   */
   readonly revokeBoundMs: number
   readonly revokeBoundWithoutRedisMs: number
-  /** Maximum time during which presence may be wrong (PRES1). */
+  /** Maximum time during which a user's shown presence may be wrong (PRES1). */
   readonly presenceBoundMs: number
-  /** Maximum time from the acknowledgement of a removal to the last live value. */
+  /**
+   * Maximum time between the acknowledgement that a member is removed and the last live value (such
+   * as typing) that reaches this user.
+   */
   readonly liveBoundMs: number
-  /** Age of a join from which on the member's streams must have received it, when a send begins. */
+  /**
+   * Age of a membership from which on the member's streams must receive every message that is sent.
+   */
   readonly joinSettleMs: number
-  /** Maximum growth of a server's memory from warm-up to the quiet phase. */
+  /**
+   * Maximum growth of a server's memory between the end of the warm-up and the quiet phase at the
+   * end of the run.
+   */
   readonly rssGrowthMaxBytes: number
   readonly fdGrowthMax: number
   /**
-   * Maximum growth of a server's memory at any time, including during faults and while clients are
-   * paused.
+   * Maximum growth of a server's memory after the warm-up at any time, including during faults and
+   * while clients are paused.
    */
   readonly rssPeakMaxBytes: number
-  /** Maximum number of witnesses kept per rule. */
+  /** Maximum number of violations per rule that are reported in detail. */
   readonly witnessesMax: number
 }
 
@@ -63,20 +79,22 @@ export const defaultSettings: CheckSettings = {
   presenceBoundMs: 30_000,
   liveBoundMs: 2_000,
   joinSettleMs: 5_000,
-  // The baseline itself varies by what V8 has just collected, up to 150 MB.
+  // The memory after the warm-up varies by up to 150 MB, depending on what V8 has just collected.
   rssGrowthMaxBytes: 160 * 1024 * 1024,
   fdGrowthMax: 64,
-  // Includes V8's young generation, up to three times `--max-semi-space-size=64`.
+  // Includes V8's young generation, which takes up to three times `--max-semi-space-size=64`.
   rssPeakMaxBytes: (256 + 3 * 64) * 1024 * 1024,
   witnessesMax: 5,
 }
 
-/** Evidence of one violation: its description, and the places in the history that show it. */
+/**
+ * Evidence of one violation of a rule: a description, and the places in the history that show it.
+ */
 export interface Witness {
   readonly text: string
-  /** Places in the history as `file:line`. */
+  /** Places in the history files, as `file:line`. */
   readonly places: readonly string[]
-  /** Seconds since the start of the run. */
+  /** Time of the violation, in seconds since the start of the run. */
   readonly atSeconds?: number
 }
 
@@ -86,7 +104,7 @@ export interface RuleResult {
   readonly id: RuleId
   readonly name: string
   readonly verdict: Verdict
-  /** Name of the things that were judged, and their number. */
+  /** Name of the things that the rule judged, such as messages. */
   readonly unit: string
   readonly judged: number
   readonly violations: number
@@ -98,11 +116,11 @@ export interface RuleResult {
 export interface Rule {
   readonly id: RuleId
   readonly name: string
-  /** Name of the things that `judged` counts. */
+  /** Name of the things that the rule judges and counts in `judged`. */
   readonly unit: string
-  /** Events that the history must contain for the rule to judge anything. */
+  /** Description of the events that the history must contain for the rule to judge anything. */
   readonly needs: string
-  /** Violations that the rule cannot notice. */
+  /** Description of the violations that the rule cannot notice. */
   readonly blindTo: string
   check(facts: Facts, settings: CheckSettings, findings: Findings): void
 }
@@ -112,7 +130,7 @@ export interface PlaceLike {
   readonly line: number
 }
 
-/** Collects the findings of a rule. Keeps a limited number of witnesses. */
+/** Collects the violations that a rule finds. Keeps the details of a limited number of them. */
 export class Findings {
   judged = 0
   violations = 0
@@ -126,7 +144,7 @@ export class Findings {
     this.#witnessesMax = witnessesMax
   }
 
-  /** Reports one violation. `text` is only called if the witness is kept. */
+  /** Reports one violation. `text` is called only if the violation's details are kept. */
   report(text: () => string, places: readonly PlaceLike[], t?: Micros): void {
     this.violations += 1
     if (this.#witnesses.length >= this.#witnessesMax) return

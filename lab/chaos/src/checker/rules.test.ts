@@ -54,14 +54,14 @@ const find = <Op extends HistoryEvent['op']>(
 const rowOf = (events: readonly HistoryEvent[], seq: number) => find(events, 'row', (row) => row.seq === seq)
 
 describe('the checker', () => {
-  it('judges nothing in an empty history', () => {
+  it('the checker judges nothing in an empty history', () => {
     for (const result of judge([]).values()) {
       expect(result, result.id).toMatchObject({ verdict: 'not judged', judged: 0, violations: 0 })
       expect(result.note, result.id).toBeTruthy()
     }
   })
 
-  it('keeps every rule for a correct chat and counts its judgements', () => {
+  it('a correct chat breaks no rule, and the checker counts what it judged', () => {
     const chat = smallChat()
     chat.fault('F4')
     chat.send('group', 'ada-1', 'ada')
@@ -90,7 +90,7 @@ describe('the checker', () => {
     expect(checkHistory(toHistory(chat.events)).counts).toMatchObject({ sends: 4, acknowledged: 4, faults: 1 })
   })
 
-  it('lists a few witnesses with places and counts the rest', () => {
+  it('the checker describes five violations of a rule and counts the others', () => {
     const chat = smallChat()
     for (let index = 0; index < 20; index++) chat.send('group', 'ada-1', 'ada')
     const events = chat.finish().filter((event) => event.op !== 'row' || event.kind !== 'c')
@@ -104,8 +104,8 @@ describe('the checker', () => {
   })
 })
 
-describe('A1 lost acknowledgement', () => {
-  it('finds an acknowledged message missing from the log', () => {
+describe('rule A1, lost acknowledgement', () => {
+  it('rule A1 finds an acknowledged message missing from the log', () => {
     const events = [...smallChat().finish()]
     const invoke = find(events, 'send', ({ type }) => type === 'invoke')
     expect(invoke.type).toBe('invoke')
@@ -114,14 +114,14 @@ describe('A1 lost acknowledgement', () => {
     expect(brokenRules(events)).toEqual(['A1'])
   })
 
-  it('finds an acknowledged message missing from a final read', () => {
+  it('rule A1 finds an acknowledged message missing from the final pages', () => {
     const events = smallChat().finish()
     const page = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'page') as OkEvent
     const items = page.page!.items.filter((_, index) => index !== 1)
     expect(brokenRules(replace(events, page, { ...page, page: { ...page.page!, items } }))).toEqual(['A1'])
   })
 
-  it('ignores messages that were never acknowledged', () => {
+  it('rule A1 ignores messages that were never acknowledged', () => {
     const chat = smallChat()
     const events = chat.finish()
     const last = find(events, 'send', (event) => event.type === 'invoke')
@@ -133,8 +133,8 @@ describe('A1 lost acknowledgement', () => {
   })
 })
 
-describe('A2 aborted read', () => {
-  it('finds a delivery of a refused message', () => {
+describe('rule A2, aborted read', () => {
+  it('rule A2 finds a delivery of a refused message', () => {
     const chat = smallChat()
     const clientId = chat.refuse('elsewhere', 'raw', 'ada')
     const events = chat.finish()
@@ -154,14 +154,14 @@ describe('A2 aborted read', () => {
     expect(brokenRules([...events, { ...seen, t: chat.t }])).toEqual(['A2'])
   })
 
-  it('accepts a message that a later attempt stored', () => {
+  it('rule A2 accepts a message that a later attempt stored', () => {
     const chat = smallChat()
     chat.send('group', 'ada-2', 'ada', 2)
     expect(brokenRules(chat.finish())).toEqual([])
   })
 })
 
-describe('A3 phantom or corrupt', () => {
+describe('rule A3, phantom or corrupt', () => {
   const corrupt = (patch: Partial<DeliverEvent>) => {
     const events = smallChat().finish()
     const sample = deliveriesTo(events, 'bob-1').find(({ kind }) => kind === 'c')!
@@ -171,28 +171,28 @@ describe('A3 phantom or corrupt', () => {
     ]
   }
 
-  it('finds a text that no client sent', () => {
+  it('rule A3 finds a text that no client sent', () => {
     expect(brokenRules(corrupt({ hash: 12345 }))).toEqual(['A3'])
   })
 
-  it('finds a text from another conversation', () => {
+  it('rule A3 finds a text of another conversation', () => {
     expect(brokenRules(corrupt({}))).toEqual(['A3'])
   })
 
-  it('finds an emptied text without a deletion', () => {
+  it('rule A3 finds an empty text of a message that was not deleted', () => {
     expect(brokenRules(corrupt({ hash: 0 }))).toEqual(['A3'])
   })
 
-  it('finds a wrong sender', () => {
+  it('rule A3 finds a message with the wrong sender', () => {
     const events = smallChat().finish()
     const rows = events.filter((event) => event.op === 'row' && event.kind === 'c')
     const row = rows[0] as Extract<HistoryEvent, { op: 'row' }>
-    // The log's row has the wrong sender, deliveries disagree with it, and the acknowledged message
-    // has no row.
+    // The log's row has the wrong sender (A3), deliveries name another sender than the row (A6),
+    // and the acknowledged message of the true sender has no row (A1).
     expect(brokenRules(replace(events, row, { ...row, actor: 'bob' }))).toEqual(['A1', 'A3', 'A6'])
   })
 
-  it('accepts edits and deletions', () => {
+  it('rule A3 accepts edits and deletions', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.edit('group', 'ada', seq)
@@ -201,12 +201,12 @@ describe('A3 phantom or corrupt', () => {
   })
 })
 
-describe('A4 duplicate row', () => {
+describe('rule A4, duplicate row', () => {
   const twin = (patch: { readonly clientId?: string }) => {
     const chat = smallChat()
     const events = chat.finish()
     const row = rowOf(events, 5)
-    // Put the rows into a separate log that only the dump contains.
+    // Put the copied rows into a conversation that nothing but the final log contains.
     const first = {
       ...row,
       conversation: 'elsewhere',
@@ -234,15 +234,15 @@ describe('A4 duplicate row', () => {
     ]
   }
 
-  it('finds two rows with the same identity', () => {
+  it('rule A4 finds two rows with the same identity', () => {
     expect(judge(twin({})).get('A4')).toMatchObject({ verdict: 'broken', violations: 1 })
   })
 
-  it('finds two rows with the same text and different identities', () => {
+  it('rule A4 finds two rows with one text and different identities', () => {
     expect(judge(twin({ clientId: 'new' })).get('A4')).toMatchObject({ verdict: 'broken', violations: 1 })
   })
 
-  it('finds two acknowledged seqs for one message', () => {
+  it('rule A4 finds two acknowledged sequence numbers for one message', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
@@ -252,21 +252,21 @@ describe('A4 duplicate row', () => {
   })
 })
 
-describe('A5 duplicate delivery', () => {
-  it('finds a repeated seq in one observer', () => {
+describe('rule A5, duplicate delivery', () => {
+  it('rule A5 finds a change that one client received twice', () => {
     const events = smallChat().finish()
     const seen = deliveriesTo(events, 'bob-1').at(-1)!
     expect(brokenRules(insertAfter(events, seen, { ...seen, t: seen.t + 1 }))).toEqual(['A5'])
   })
 
-  it('finds a repeat of a much earlier seq', () => {
+  it('rule A5 finds a repeat of a much earlier change', () => {
     const events = smallChat().finish()
     const deliveries = deliveriesTo(events, 'bob-1')
     const last = deliveries.at(-1)!
     expect(brokenRules(insertAfter(events, last, { ...deliveries[0]!, t: last.t + 1 }))).toEqual(['A5'])
   })
 
-  it('accepts in-order repeats to a store that was not written', () => {
+  it('rule A5 accepts in-order repeats after a crash that lost writes', () => {
     const chat = smallChat()
     const events = [...chat.events]
     const deliveries = deliveriesTo(events, 'bob-1')
@@ -283,8 +283,8 @@ describe('A5 duplicate delivery', () => {
   })
 })
 
-describe('A5 duplicate delivery after a removal', () => {
-  it('accepts a repeated removal to a store that was not written', () => {
+describe('rule A5, duplicate delivery after a removal', () => {
+  it('rule A5 accepts a repeated removal after a crash that lost writes', () => {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
     const removal = deliveriesTo(chat.events, 'bob-1').at(-1)!
@@ -300,14 +300,14 @@ describe('A5 duplicate delivery after a removal', () => {
   })
 })
 
-describe('A6 inconsistent offset', () => {
-  it('finds two observers that disagree about a seq', () => {
+describe('rule A6, inconsistent offset', () => {
+  it('rule A6 finds two different changes with the same sequence number', () => {
     const events = smallChat().finish()
     const seen = deliveriesTo(events, 'bob-1').find(({ kind }) => kind === 'j')!
     expect(brokenRules(replace(events, seen, { ...seen, actor: 'eve' }))).toEqual(['A6'])
   })
 
-  it('finds two texts for one version', () => {
+  it('rule A6 finds two texts for one version of a message', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.edit('group', 'ada', seq)
@@ -317,23 +317,23 @@ describe('A6 inconsistent offset', () => {
     expect(brokenRules(replace(events, edits[0]!, { ...edits[0]!, hash: original.hash }))).toEqual(['A6'])
   })
 
-  it('finds an acknowledged seq that differs from the row', () => {
+  it('rule A6 finds an acknowledged sequence number that differs from the row', () => {
     const events = smallChat().finish()
     const ok = events.find((event) => 'type' in event && event.type === 'ok' && event.op === 'send') as OkEvent
     expect(brokenRules(replace(events, ok, { ...ok, seq: 4 }))).toEqual(['A6'])
   })
 })
 
-describe('A7 hole', () => {
-  it('finds a missing seq in the log and a wrong counter', () => {
+describe('rule A7, hole', () => {
+  it('rule A7 finds a missing row and a wrong counter', () => {
     const events = smallChat().finish()
-    // Seq 1 is not a message, so no acknowledgement refers to it.
+    // The change with seq 1 is not a message, so no acknowledgement names it and A1 is not broken.
     expect(brokenRules(without(events, rowOf(events, 1)))).toEqual(['A7'])
     const counter = find(events, 'conversation')
     expect(judge(replace(events, counter, { ...counter, seq: 99 })).get('A7')?.violations).toBe(1)
   })
 
-  it('finds changes that a raw client missed between two connections', () => {
+  it('rule A7 finds changes that a client missed between two connections', () => {
     const chat = smallChat()
     const events = [...chat.finish()]
     const seen = deliveriesTo(events, 'bob-1')
@@ -356,7 +356,7 @@ describe('A7 hole', () => {
       observe('raw/2'),
       ...on('raw/2', from, 7),
     ]
-    // A resumed connection may repeat changes.
+    // A connection that resumes may receive earlier changes again.
     expect(brokenRules(resumed(3))).toEqual([])
     expect(brokenRules(resumed(6))).toEqual(['A7'])
     const rebase: HistoryEvent = {
@@ -372,17 +372,17 @@ describe('A7 hole', () => {
   })
 })
 
-describe('A8 non-monotonic or skipped', () => {
-  it('finds a jump', () => {
+describe('rule A8, non-monotonic or skipped', () => {
+  it('rule A8 finds a skipped change', () => {
     const chat = smallChat()
     for (let index = 0; index < 3; index++) chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
     const seen = deliveriesTo(events, 'bob-1').at(-2)!
-    // The skipped message never arrived, so A13 is broken as well.
+    // The skipped message never arrived, so rule A13 is broken as well.
     expect(brokenRules(without(events, seen))).toEqual(['A8', 'A13'])
   })
 
-  it('finds a step back to a skipped change', () => {
+  it('rule A8 finds a skipped change that arrives later', () => {
     const events = smallChat().finish()
     const [one, two] = deliveriesTo(events, 'bob-1').slice(-3)
     const swapped = replace(replace(events, one!, { ...two!, t: one!.t }), two!, { ...one!, t: two!.t })
@@ -390,7 +390,7 @@ describe('A8 non-monotonic or skipped', () => {
     expect(judge(swapped).get('A8')?.violations).toBe(2)
   })
 
-  it('allows a jump explained by a rebase, even one recorded just after', () => {
+  it('rule A8 allows a jump that the server announced, even slightly later', () => {
     const events = smallChat().finish()
     const [one, two] = deliveriesTo(events, 'bob-1').slice(-3)
     const rebase: HistoryEvent = {
@@ -407,7 +407,7 @@ describe('A8 non-monotonic or skipped', () => {
     expect(brokenRules(after)).toEqual([])
   })
 
-  it('allows jumps to a removal and over changes before a rejoin', () => {
+  it('rule A8 allows jumps to a removal and over the time until a rejoin', () => {
     const chat = smallChat()
     chat.detach('bob-1')
     chat.send('group', 'ada-1', 'ada')
@@ -434,8 +434,8 @@ describe('A8 non-monotonic or skipped', () => {
   })
 })
 
-describe('A9 sender order', () => {
-  it('finds two messages of one outbox in the wrong order', () => {
+describe('rule A9, sender order', () => {
+  it('rule A9 finds two messages of one outbox in the wrong order', () => {
     const chat = smallChat()
     const first = chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
@@ -443,14 +443,14 @@ describe('A9 sender order', () => {
       (event): event is Extract<HistoryEvent, { op: 'send'; type: 'invoke' }> =>
         event.op === 'send' && event.type === 'invoke' && event.process === 'ada-1',
     )
-    // Move the later invoke to the front, long before its acknowledgement.
+    // Move the start of the later message to the front, long before its acknowledgement.
     const early = { ...invokes.at(-1)!, t: invokes[0]!.t - 1 }
     const moved = without(events, invokes.at(-1))
     expect(brokenRules([early, ...moved])).toEqual(['A9'])
     expect(first).toBeGreaterThan(0)
   })
 
-  it('ignores the order of retried attempts by a raw client', () => {
+  it('rule A9 ignores the order of retries without an outbox', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     chat.send('group', 'raw', 'ada', 2)
@@ -458,8 +458,8 @@ describe('A9 sender order', () => {
   })
 })
 
-describe('A10 real-time order', () => {
-  it('finds a message begun after another’s acknowledgement with a lower seq', () => {
+describe('rule A10, real-time order', () => {
+  it('rule A10 finds a later message with a lower sequence number', () => {
     const events = smallChat().finish()
     const invokes = events.filter((event) => event.op === 'send' && event.type === 'invoke')
     const [first] = invokes
@@ -467,12 +467,13 @@ describe('A10 real-time order', () => {
     const lateT = acknowledgements.at(-1)!.t + 1_000
     const ok = acknowledgements[0]!
     const late = [...without(events, first, ok), { ...first!, t: lateT }, { ...ok, t: lateT + 1_000 }] as HistoryEvent[]
-    // Its deliveries now precede its invoke. Only the order of the log matters here.
+    // The deliveries of the message now precede its sending. That breaks no other rule: only the
+    // order of the log matters here.
     expect(brokenRules(late)).toEqual(['A10'])
   })
 })
 
-describe('A11 stale read of own message', () => {
+describe('rule A11, stale read of own message', () => {
   const read = (patch: { readonly top?: number; readonly drop?: boolean }) => {
     const chat = smallChat()
     chat.page('group', 'reader', 'ada')
@@ -485,20 +486,20 @@ describe('A11 stale read of own message', () => {
     })
   }
 
-  it('finds a page without the reader’s own acknowledged message', () => {
+  it('rule A11 finds a page without the reader’s own acknowledged message', () => {
     expect(brokenRules(read({ drop: true }))).toEqual(['A11'])
   })
 
-  it('finds a page that reflects an older log', () => {
+  it('rule A11 finds a page that shows an older state', () => {
     expect(brokenRules(read({ top: 4 }))).toEqual(['A11'])
   })
 
-  it('accepts a page with the acknowledged message', () => {
+  it('rule A11 accepts a page with the reader’s own acknowledged message', () => {
     expect(judge(read({})).get('A11')).toMatchObject({ verdict: 'kept' })
   })
 })
 
-describe('A12 leak', () => {
+describe('rule A12, leak', () => {
   function removed(): { chat: ModelChat; leaked: DeliverEvent } {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
@@ -509,13 +510,13 @@ describe('A12 leak', () => {
     return { chat, leaked: { ...seen!, observer: 'bob-1' } }
   }
 
-  it('finds a delivery after the removal', () => {
+  it('rule A12 finds a message delivered to a removed member', () => {
     const { chat, leaked } = removed()
     chat.events.push(leaked)
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a version, newer than the removal, of an older message', () => {
+  it('rule A12 finds an old message edited after the reader’s removal', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.remove('group', 'ada', 'bob')
@@ -544,7 +545,7 @@ describe('A12 leak', () => {
     expect(brokenRules([...events, ...resumed])).toEqual(['A12'])
   })
 
-  it('allows everything again once a rejoin was requested', () => {
+  it('rule A12 allows everything once a rejoin was requested', () => {
     const { chat, leaked } = removed()
     chat.add('group', 'ada', 'bob')
     chat.send('group', 'ada-1', 'ada')
@@ -563,7 +564,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual([])
   })
 
-  it('determines membership times even when no response names a seq', () => {
+  it('rule A12 works when no response contains a sequence number', () => {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
     chat.send('group', 'ada-1', 'ada')
@@ -588,11 +589,12 @@ describe('A12 leak', () => {
       0,
       { ...seen, observer: 'bob-1', t: leakT },
     )
-    // Other rules may be broken too: bob's second rejoin in the model skips the leaked change.
+    // Other rules may be broken, too: in the model, the second rejoin of user bob skips the leaked
+    // change.
     expect(brokenRules(leaked)).toContain('A12')
   })
 
-  it('finds a page after the removal, whatever it shows', () => {
+  it('rule A12 finds any page that a removed member receives', () => {
     const { chat } = removed()
     chat.page('group', 'bob-1', 'bob')
     expect(brokenRules(chat.finish())).toEqual(['A12'])
@@ -610,7 +612,7 @@ describe('A12 leak', () => {
     expect(brokenRules(other.finish())).toEqual(['A12'])
   })
 
-  it('finds a live value after the bound', () => {
+  it('rule A12 finds a live value long after the reader’s removal', () => {
     const { chat } = removed()
     const live = { op: 'live', observer: 'bob-1', conversation: 'group', user: 'ada', key: 'typing' } as const
     chat.events.push({ ...live, t: chat.t })
@@ -627,7 +629,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a delivery to a user who never was a member', () => {
+  it('rule A12 finds a delivery to a user who never was a member', () => {
     const chat = smallChat()
     chat.attach('eve-1', 'eve')
     const seen = deliveriesTo(chat.events, 'ada-1').at(-1)!
@@ -635,7 +637,7 @@ describe('A12 leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('finds a stored message from a removed member', () => {
+  it('rule A12 finds a stored message from a removed member', () => {
     const { chat } = removed()
     chat.send('group', 'bob-2', 'bob')
     expect(brokenRules(chat.finish())).toEqual(['A12'])
@@ -675,13 +677,13 @@ describe('A12 leak', () => {
     return chat.finish()
   }
 
-  it("finds a connection open too long after its session's revocation", () => {
+  it('rule A12 finds a connection open long after its session was revoked', () => {
     expect(brokenRules(revoked(500, false))).toEqual([])
     expect(brokenRules(revoked(5_000, false))).toEqual(['A12'])
     expect(brokenRules(revoked(5_000, true))).toEqual([])
   })
 
-  it('finds a delivery to a revoked session', () => {
+  it('rule A12 finds a delivery to a revoked session', () => {
     const chat = smallChat()
     chat.revoke('bob')
     chat.pass(5_000)
@@ -691,8 +693,8 @@ describe('A12 leak', () => {
   })
 })
 
-describe('A13 convergence', () => {
-  it('finds a message that arrives late and one that never arrives', () => {
+describe('rule A13, convergence', () => {
+  it('rule A13 finds late messages and messages that never arrive', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
@@ -707,7 +709,7 @@ describe('A13 convergence', () => {
     ])
   })
 
-  it('measures the healing time and finds healing over its bound', () => {
+  it('rule A13 measures the recovery after a fault and finds a slow one', () => {
     const chat = smallChat()
     const start = {
       t: chat.t,
@@ -736,7 +738,7 @@ describe('A13 convergence', () => {
     expect(late?.witnesses[0]?.text).toMatch(/bob-1 got seq 8 of group 4000 ms later .* after F4 redis-kill healed/)
   })
 
-  it('excuses lateness during a stall of the driver', () => {
+  it('rule A13 excuses late messages while the test process was paused', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     const events = chat.finish()
@@ -744,34 +746,35 @@ describe('A13 convergence', () => {
     const late = replace(events, seen, { ...seen, t: seen.t + 4_000_000 })
     const stall: HistoryEvent = { t: seen.t + 4_000_000, op: 'stall', lateMs: 3_900 }
     expect(brokenRules([...late, stall])).toEqual([])
-    // A stall does not excuse a message that never arrived.
+    // A pause of the test process does not excuse a message that never arrived.
     expect(brokenRules([...without(events, seen), stall])).toEqual(['A13'])
   })
 
-  it('ignores detached streams and clients that loaded a page', () => {
+  it('rule A13 ignores stopped clients and messages loaded as a page', () => {
     const chat = smallChat()
     chat.detach('bob-1')
     chat.send('group', 'ada-1', 'ada')
     chat.attach('bob-2', 'bob')
     chat.finish()
-    // A fresh client would load these changes as a page, so remove the model's callbacks for them.
+    // A new client loads these changes as a page, so remove the callbacks that the model recorded
+    // for them.
     const events = chat.events.filter((event) => event.op !== 'deliver' || event.observer !== 'bob-2')
     expect(brokenRules(events)).toEqual([])
   })
 })
 
-describe('A14 false refusal', () => {
-  it('finds a refused message that was stored', () => {
+describe('rule A14, false refusal', () => {
+  it('rule A14 finds a refused message that was stored', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada')
     const events = chat.finish()
     const ok = events.filter((event) => event.op === 'send' && event.type === 'ok').at(-1)!
     const refused = { t: ok.t, op: 'send', type: 'fail', id: (ok as { id: number }).id, code: 'unavailable' } as const
-    // The message was also delivered, so A2 is broken as well.
+    // The message was also delivered, so rule A2 is broken as well.
     expect(brokenRules(replace(events, ok, refused))).toEqual(['A2', 'A14'])
   })
 
-  it('finds a refusal that the retry’s response contradicts', () => {
+  it('rule A14 finds a refused message that its retry calls a duplicate', () => {
     const chat = smallChat()
     chat.send('group', 'raw', 'ada', 2)
     const events = chat.finish()
@@ -780,13 +783,13 @@ describe('A14 false refusal', () => {
     const refused = replace(events, info, { ...info, type: 'fail', code: 'unavailable' })
     expect(judge(refused).get('A14')).toMatchObject({ verdict: 'kept', judged: 1 })
     expect(brokenRules(replace(refused, ok, { ...ok, isDuplicate: true }))).toEqual(['A14'])
-    // After an attempt without a response, a duplicate is expected.
+    // After an attempt without a response, the retry may be acknowledged as a duplicate.
     expect(brokenRules(replace(events, ok, { ...ok, isDuplicate: true }))).toEqual([])
   })
 })
 
-describe('A14 false refusal by the SDK', () => {
-  it('finds an outbox that fails a message for a temporary reason', () => {
+describe('rule A14, false refusal by the SDK', () => {
+  it('rule A14 finds an outbox that gives up for a temporary reason', () => {
     for (const code of ['unavailable', 'unknown', 'rate-limited']) {
       const chat = smallChat()
       chat.refuse('group', 'ada-1', 'ada', code)
@@ -798,7 +801,7 @@ describe('A14 false refusal by the SDK', () => {
   })
 })
 
-describe('A15 presence', () => {
+describe('rule A15, presence', () => {
   function watched(status: 'online' | 'offline' | 'unknown', isHere: boolean): ReadonlyMap<RuleId, RuleResult> {
     const chat = smallChat()
     if (!isHere) chat.detach('bob-1')
@@ -808,17 +811,17 @@ describe('A15 presence', () => {
     return judge(chat.finish())
   }
 
-  it('finds a user shown as online long after the last connection', () => {
+  it('rule A15 finds a user shown as online long after disconnecting', () => {
     expect(watched('online', false).get('A15')?.verdict).toBe('broken')
     expect(watched('offline', false).get('A15')?.verdict).toBe('kept')
   })
 
-  it('finds a connected user shown as offline', () => {
+  it('rule A15 finds a connected user shown as offline', () => {
     expect(watched('offline', true).get('A15')?.verdict).toBe('broken')
     expect(watched('online', true).get('A15')?.verdict).toBe('kept')
   })
 
-  it('accepts unknown and anything that a fault explains', () => {
+  it('rule A15 accepts unknown presence and wrong presence during a fault', () => {
     expect(watched('unknown', false).get('A15')?.verdict).not.toBe('broken')
     const chat = smallChat()
     chat.detach('bob-1')
@@ -828,7 +831,7 @@ describe('A15 presence', () => {
   })
 })
 
-describe('A16 resources', () => {
+describe('rule A16, resources', () => {
   const measure = (rssMegabytes: number, fds: number): readonly HistoryEvent[] => {
     const chat = smallChat()
     const part = { op: 'resources', part: 'server 1', pid: 1 } as const
@@ -838,13 +841,13 @@ describe('A16 resources', () => {
     return chat.events
   }
 
-  it('finds memory and files that were not released', () => {
+  it('rule A16 finds memory and open files that were not released', () => {
     expect(judge(measure(120, 60)).get('A16')?.verdict).toBe('kept')
     expect(brokenRules(measure(400, 60))).toEqual(['A16'])
     expect(brokenRules(measure(120, 500))).toEqual(['A16'])
   })
 
-  it('finds Redis keys that never expire', () => {
+  it('rule A16 finds Redis keys that never expire', () => {
     const chat = smallChat()
     const keys = { t: chat.t, op: 'redis-keys', redis: 'primary', scanned: 10, samples: ['chorus:x'] } as const
     chat.events.push({ ...keys, withoutExpiry: 0 })
@@ -854,8 +857,8 @@ describe('A16 resources', () => {
   })
 })
 
-describe('A17 crash', () => {
-  it('finds crashes and errors in server logs and exits', () => {
+describe('rule A17, crash', () => {
+  it('rule A17 finds crashes and uncaught errors of servers', () => {
     const events = smallChat().finish()
     const server = { t: 5_000_000_000, op: 'server', server: 's1' } as const
     expect(brokenRules([...events, { ...server, what: 'expected-exit' }])).toEqual([])
