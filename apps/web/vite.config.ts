@@ -1,7 +1,8 @@
 /**
- * Builds the application into the server package, which serves it. Hashed files under `assets/` may
- * be cached permanently; the few files at the root may not. `scripts/check-size.mjs` reads the
- * manifest and keeps the first load within its budget.
+ * Builds the web application into the server package, which serves it. Files under `assets/` have a
+ * hash in their names, so browsers may cache them permanently. The few files at the root must not
+ * be cached. `scripts/check-size.mjs` reads the manifest of the build and checks the size of the
+ * first page load.
  */
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
@@ -13,23 +14,25 @@ const server = process.env['CHORUS_SERVER'] ?? 'http://127.0.0.1:3000'
 
 export default defineConfig({
   plugins: [react(), emojiData(), serviceWorker(), precompress()],
-  // Use the sources of the packages, so that the application can be built before or without `tsc
-  // -b`.
+  // Import the TypeScript sources of the packages, so that the application can be built before `tsc
+  // -b` has run, or without it.
   resolve: { conditions: ['source', 'module', 'browser', 'development|production'] },
   build: {
     outDir: '../../packages/server/dist/web',
-    // The folder is outside of this one, where Vite empties nothing on its own.
+    // Empty the output folder before a build. Vite does not do so by itself, because the folder is
+    // outside of this project.
     emptyOutDir: true,
     manifest: true,
     target: 'es2022',
-    // Keep `light-dark()`: its lowered form cannot change below the root.
+    // Name browsers that support the CSS function `light-dark()`, so that Vite does not replace it.
+    // Its replacement cannot switch the theme below the root element.
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     reportCompressedSize: false,
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },
-  // Set the origin to the server's own, because its origin check would refuse the development
-  // server's.
+  // Send the origin of the server with each request: the origin check of the server would refuse
+  // the origin of the development server.
   server: {
     proxy: {
       '/v1': { target: server, changeOrigin: true, headers: { origin: server } },

@@ -1,15 +1,17 @@
 /**
- * Service worker that shows the application without a network. It answers navigations with the
- * cached shell and serves hashed files from its cache. It never touches other requests: the
- * application has its own store for the log, so `/v1` and `/socket.io` always go to the server.
- * The build puts `version` and `shell` (the files to keep) above these lines. A new version deletes
- * old caches when it takes over.
+ * Service worker that shows the application without a network. It answers page loads with the
+ * cached application shell (its page, scripts and styles), and serves files with a hash in their
+ * name from its cache. It never touches other requests: messages have their own store in the
+ * client, so `/v1` and `/socket.io` always go to the server. The build adds the constants `version`
+ * and `shell` (the files to cache) above these lines. A new version deletes old caches when it
+ * takes over.
  */
 /* global version, shell, self, caches, fetch */
 const cacheName = `chorus-shell-${version}`
 const page = '/'
 /**
- * Timeout of a navigation. A slow server counts as unreachable: the cached shell is shown instead.
+ * Timeout of a page load. If the server is slower, it counts as unreachable, and the cached shell
+ * is shown.
  */
 const navigationTimeoutMs = 3000
 
@@ -62,8 +64,8 @@ async function answerNavigation(event) {
 }
 
 async function answerFile(event) {
-  // The file name is a hash of the content, so the cache can ignore the server's Vary header
-  // (origin and encoding).
+  // Ignore the server's Vary header (origin and encoding): the file name is a hash of the content,
+  // so the content is always right.
   const cached = await caches.match(event.request, { ignoreVary: true })
   if (cached !== undefined) return cached
   const response = await fetch(event.request)

@@ -1,6 +1,7 @@
 /**
- * Serves the emoji catalogue from this origin, under an address that contains its version. So the
- * picker never contacts a CDN, and the files may be cached for ever.
+ * Serves the data of all emoji from Chorus's own server, under an address that contains the version
+ * of the data. So the emoji picker never contacts another server, and browsers may cache the files
+ * permanently.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -1,6 +1,6 @@
 /**
- * Writes a `.br` and a `.gz` file for every file worth compressing. So the server never compresses
- * a file twice, and the build can use the best level.
+ * Writes a `.br` and a `.gz` copy of every file that is worth compressing. So the server never
+ * compresses a file itself, and the build can use the best compression level.
  */
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import type { Plugin } from 'vite'

@@ -1,7 +1,7 @@
 /**
- * Writes `sw.js` after the build: the source of the service worker with the list of shell files.
- * The shell is everything needed to show cached conversations offline. Other files are cached at
- * first use.
+ * Writes `sw.js` at the end of the build: the source of the service worker, with the list of the
+ * files that make up the application shell. These files are enough to show cached conversations
+ * offline. Other files are cached at their first use.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -16,8 +16,8 @@ export function serviceWorker(): Plugin {
       handler(_options, bundle) {
         const shell = Object.values(bundle)
           .map((file) => file.fileName)
-          // Scripts and styles are small and few. The emoji catalogue is large, so it is cached at
-          // first use.
+          // Put only scripts and styles into the shell, because they are small and few. The emoji
+          // data is large, so it is cached at its first use.
           .filter((name) => /^assets\/[^/]+\.(?:js|css)$/.test(name))
           .map((name) => `/${name}`)
           .concat(['/theme.js', '/favicon.svg', '/manifest.webmanifest'])

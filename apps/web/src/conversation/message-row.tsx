@@ -17,7 +17,10 @@ import './message-row.css'
 interface MessageRowProps {
   readonly conversation: string
   readonly row: MessageRow
-  /** Seq up to which another member has read. It decides between the marks "sent" and "read". */
+  /**
+   * Highest seq that another member has read. A new value renders the row again only if it changes
+   * the delivery mark of this row.
+   */
   readonly readUpTo: number
   readonly isHighlighted: boolean
   /**

@@ -25,7 +25,7 @@ export function rankMatch(name: string, query: string): Rank {
   return found
 }
 
-/** Returns the best rank among several names of one thing, such as a person's name and handle. */
+/** Returns the best rank of the names of one person or thing, such as a name and a handle. */
 export function rankBest(names: readonly string[], query: string): Rank {
   return names
     .map((name) => rankMatch(name, query))

@@ -1,6 +1,6 @@
 /**
- * Setting for the Enter key in the composer: it sends, or adds a line. On touch devices it adds a
- * line by default, because their keyboards have no Shift-Enter.
+ * Setting for the Enter key in the composer: Enter sends the message, or starts a new line. On
+ * touch devices it starts a new line by default, because their keyboards have no Shift-Enter.
  */
 import { useSyncExternalStore } from 'react'
 
@@ -13,7 +13,7 @@ function read(): boolean {
     const stored = localStorage.getItem(storageKey)
     if (stored !== null) return stored === 'send'
   } catch {
-    // Access to storage may be forbidden.
+    // The browser may forbid access to its storage: use the default.
   }
   return !window.matchMedia('(pointer: coarse)').matches
 }
@@ -23,7 +23,7 @@ export function setEnterSends(next: boolean): void {
   try {
     localStorage.setItem(storageKey, next ? 'send' : 'newline')
   } catch {
-    // Without storage, the setting lasts as long as the page.
+    // The browser cannot store the setting. It then lasts as long as the page.
   }
   for (const listener of listeners) listener()
 }

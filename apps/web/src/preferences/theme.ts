@@ -1,6 +1,6 @@
 /**
- * Theme setting: the system's theme, light or dark. `public/theme.js` applies a stored theme before
- * the first paint.
+ * Setting for the theme: light, dark, or that of the operating system. `public/theme.js` applies
+ * the stored theme before the first paint.
  */
 import { useSyncExternalStore } from 'react'
 
@@ -27,7 +27,7 @@ export function setTheme(theme: Theme): void {
   try {
     localStorage.setItem(storageKey, theme)
   } catch {
-    // Without storage, the setting lasts as long as the page.
+    // The browser cannot store the setting. It then lasts as long as the page.
   }
   for (const listener of listeners) listener()
 }

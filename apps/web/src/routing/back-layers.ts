@@ -1,9 +1,9 @@
 /**
- * Makes the system's Back on a phone close the top layer (a menu, a dialog, a panel) instead of
- * leaving the page. Pages learn of Back only through the browser's history, so each open layer has
- * its own history entry, at the same address. The numbers of open layers and of entries are matched
- * in a later task after either changes. So a layer that replaces another in one step reuses its
- * entry.
+ * Makes the Back gesture or key of a phone close the top layer (a menu, a dialog, a panel) instead
+ * of leaving the page. A page learns of Back only through the browser's history. So each open layer
+ * gets its own history entry, with the address of the page. Entries are added and removed in a
+ * later task, after layers have opened or closed. So a layer that replaces another in one step
+ * reuses its entry.
  */
 import { useEffect, useRef } from 'react'
 
@@ -12,8 +12,8 @@ interface Layer {
 }
 
 /**
- * Media query for devices where Back is a gesture or a key. On other devices, Back always means the
- * previous page.
+ * Media query for devices where Back is a gesture or a key of the system. On other devices, Back
+ * always means the previous page, so layers get no history entries.
  */
 const hasSystemBack = '(max-width: 639px), (pointer: coarse)'
 
@@ -21,7 +21,9 @@ const layers: Layer[] = []
 let isListening = false
 let isMatching = false
 
-/** Returns the number of layer entries in the history above the present page. */
+/**
+ * Returns the number of history entries that belong to layers and lie above the entry of the page.
+ */
 export function layersInHistory(): number {
   const state: unknown = window.history.state
   if (typeof state !== 'object' || state === null || !('layers' in state)) return 0
@@ -42,12 +44,13 @@ function matchLater(): void {
 function follow(): void {
   const present = layersInHistory()
   while (layers.length > present) layers.pop()?.close()
-  // After Forward, or Back across a reload, the history may have an entry whose layer no longer
-  // exists.
+  // After Forward, or after Back across a reload, the history may have an entry whose layer no
+  // longer exists. Remove it.
   if (layers.length < present) matchLater()
 }
 
-// After a reload with an open menu, its history entry still exists, but the menu does not.
+// After a reload with an open menu, the history entry of the menu still exists, but the menu does
+// not. Remove the entry.
 if (layersInHistory() > 0) {
   listen()
   matchLater()
@@ -58,7 +61,9 @@ function listen(): void {
   isListening = true
 }
 
-/** Hook: while the component is shown, Back closes it instead of leaving the page. */
+/**
+ * Hook that makes Back call `close` instead of leaving the page, as long as the component is shown.
+ */
 export function useBackToClose(close: () => void): void {
   const newest = useRef(close)
   useEffect(() => {
@@ -72,7 +77,7 @@ export function useBackToClose(close: () => void): void {
     matchLater()
     return () => {
       const index = layers.indexOf(layer)
-      // Back has closed this layer already.
+      // Back has already closed this layer and removed its history entry.
       if (index === -1) return
       layers.splice(index, 1)
       matchLater()

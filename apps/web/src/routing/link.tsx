@@ -1,6 +1,6 @@
 /**
- * A link that navigates inside the application without a page load. It is a real `a` element: it
- * can be copied and opened in a tab.
+ * A link that navigates inside the application without a page load. It is a real `a` element, so
+ * the user can copy its address or open it in a new tab.
  */
 import type { AnchorHTMLAttributes, MouseEvent } from 'react'
 import { formatRoute, type Route } from './route.ts'

@@ -1,6 +1,6 @@
 /**
- * Converts between addresses and routes of the application. Pure: `use-route.ts` handles the
- * browser's history. An unknown address shows the conversation list.
+ * Converts between page addresses and routes of the application. Pure: `use-route.ts` handles the
+ * browser's history. An unknown address becomes the route of the conversation list.
  */
 export type SettingsSection = 'profile' | 'appearance' | 'sessions'
 

@@ -1,4 +1,7 @@
-/** Current route and navigation. The browser's history is the only state. */
+/**
+ * Hook for the current route, and functions that navigate. The route is stored only in the address
+ * of the page.
+ */
 import { useMemo, useSyncExternalStore } from 'react'
 import { layersInHistory } from './back-layers.ts'
 import { formatRoute, parseRoute, type Route } from './route.ts'
@@ -21,12 +24,12 @@ export function useRoute(): Route {
   return useMemo(() => parseRoute(path), [path])
 }
 
-/** Goes to a route. With `replace`, Back does not return to the present route. */
+/** Navigates to a route. With `replace`, Back does not return to the present route. */
 export function navigate(route: Route, options: { readonly replace?: boolean } = {}): void {
   const path = formatRoute(route)
   if (path === window.location.pathname) return
-  // Replace the history entry of a menu or dialog that led here, so that Back goes to the page
-  // before and not to the menu.
+  // If a menu or dialog led here, replace its history entry, so that Back returns to the previous
+  // page and not to the menu.
   if (options.replace === true || layersInHistory() > 0) window.history.replaceState(null, '', path)
   else window.history.pushState(null, '', path)
   announce()

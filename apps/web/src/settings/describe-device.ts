@@ -1,4 +1,6 @@
-/** Describes a device in a few words, from the user agent of its browser. */
+/**
+ * Describes a device in a few words, such as `Chrome on Linux`, from the user agent of its browser.
+ */
 const browsers: readonly (readonly [pattern: RegExp, name: string])[] = [
   [/\bEdg(?:e|A|iOS)?\//, 'Edge'],
   [/\b(?:OPR|Opera)\//, 'Opera'],

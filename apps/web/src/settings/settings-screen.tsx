@@ -1,4 +1,4 @@
-/** Settings: profile, appearance, and the devices that are signed in. */
+/** Settings screen: profile, appearance, and the devices on which the user is signed in. */
 import { limits, type Session } from '@chorus/client'
 import { useChat } from '@chorus/react'
 import { ArrowLeft, Laptop, Smartphone } from 'lucide-react'

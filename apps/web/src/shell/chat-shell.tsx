@@ -1,6 +1,6 @@
 /**
- * The signed-in application: the conversation list, one pane next to it, dialogs above both, and
- * global keyboard shortcuts.
+ * The application of a signed-in user: the conversation list, one pane next to it, dialogs above
+ * both, and global keyboard shortcuts.
  */
 import type { User } from '@chorus/client'
 import { useConversations, useUnread } from '@chorus/react'
@@ -91,7 +91,7 @@ function Overlays() {
   )
 }
 
-/** Sets the document title: the unread count and the name of the open page. */
+/** Sets the title of the document: the number of unread messages, and the name of the open page. */
 function Title({ route, me }: { readonly route: Route; readonly me: string }) {
   const unread = useUnread()
   const place = usePlace(route, me)
@@ -117,7 +117,7 @@ function usePlace(route: Route, me: string): string | undefined {
 }
 
 function useGlobalKeys(route: Route): void {
-  // In the order of the conversation list.
+  // Conversations in the order of the list, so that Alt-↑ and Alt-↓ move as the user expects.
   const listed = useListed(useConversations())
   useEffect(() => {
     const follow = (event: KeyboardEvent): void => {
@@ -129,7 +129,8 @@ function useGlobalKeys(route: Route): void {
         return
       }
       if (overlayStore.get() !== 'none') return
-      // Escape in a dialog closes only the dialog, not the conversation behind it.
+      // Ignore keys while a dialog is open: Escape must close only the dialog, not the conversation
+      // behind it.
       if (document.querySelector('dialog[open]') !== null) return
       if (event.altKey && !hasControl && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
         event.preventDefault()

@@ -1,6 +1,6 @@
 /**
- * A thin bar shown while the server is unreachable. It appears after a delay, so that short
- * interruptions show nothing.
+ * A thin bar shown while the server is unreachable or refuses the connection. While the client
+ * reconnects, the bar appears after a delay, so that short interruptions show nothing.
  */
 import type { ConnectionStatus } from '@chorus/client'
 import { useConnection, useOutbox } from '@chorus/react'
@@ -63,7 +63,10 @@ export function ConnectionBanner() {
   )
 }
 
-/** Returns true for 1.5 s after the trouble begins. */
+/**
+ * Returns true until the trouble has lasted 1.5 s. The bar stays hidden that long during a
+ * reconnection.
+ */
 function usePatience(trouble: Trouble): boolean {
   const isTroubled = trouble !== 'none'
   const [isPatient, setIsPatient] = useState(true)

@@ -1,6 +1,6 @@
 /**
- * One row of the conversation list: avatar, title, last message or typing members, time, and unread
- * count.
+ * One row of the conversation list: avatar, title, the last message or the members who are typing,
+ * time, and number of unread messages.
  */
 import type { ConversationSummary, OutboxItem } from '@chorus/client'
 import { useUser } from '@chorus/react'

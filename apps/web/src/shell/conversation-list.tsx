@@ -1,7 +1,7 @@
 /**
- * Virtual list of the conversations, the most recently active first. A pending message counts as
- * activity. All rows have the same height, so the scroll position alone decides which rows are in
- * the DOM. The open conversation is always scrolled into view.
+ * Virtual list of the conversations, most recently active first: only rows near the screen are in
+ * the DOM. A pending message counts as activity. All rows have the same height, so the scroll
+ * position alone decides which rows to draw. The open conversation is always scrolled into view.
  */
 import { useConversations, useDataState } from '@chorus/react'
 import { useEffect, useLayoutEffect, useRef, useState } from 'react'
@@ -12,7 +12,7 @@ import { JoinableChannels } from './joinable-channels.tsx'
 import { useListed, type Listed } from './listed.ts'
 import { ListSkeleton } from './shell-skeleton.tsx'
 
-/** Number of rows in the DOM beyond each edge of the screen, so that Tab finds the next row. */
+/** Number of rows drawn above and below the screen, so that the Tab key finds the next row. */
 const beyondRows = 6
 
 export function ConversationList({ open }: { readonly open: string | undefined }) {

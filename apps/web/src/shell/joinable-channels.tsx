@@ -1,6 +1,6 @@
 /**
- * The public channels that a user without conversations may join, each with one click. Shows
- * nothing when there are none, or when they cannot be loaded.
+ * List of public channels for a user without conversations; one click joins a channel. Shows
+ * nothing if there are no channels or they cannot be loaded.
  */
 import type { Conversation } from '@chorus/client'
 import { useChat, useConnection } from '@chorus/react'
@@ -10,7 +10,7 @@ import { navigate } from '../routing/use-route.ts'
 import { ConversationAvatar } from '../summary/conversation-avatar.tsx'
 import { countMembers } from '../summary/title.ts'
 
-/** Channels shown. The dialog "Browse channels" shows and searches all of them. */
+/** Maximum number of channels shown. The dialog "Browse channels" lists all of them. */
 const channelsMax = 5
 
 export function JoinableChannels() {

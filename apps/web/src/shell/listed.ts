@@ -1,6 +1,6 @@
 /**
- * Conversations as the list shows them: in order, each with the user's newest message that the
- * server has not acknowledged.
+ * Prepares the conversations for the conversation list: sorted, each with the user's newest message
+ * that the server has not acknowledged.
  */
 import type { ConversationSummary, OutboxItem } from '@chorus/client'
 import { useOutbox } from '@chorus/react'
@@ -17,8 +17,8 @@ export function useListed(conversations: readonly ConversationSummary[]): readon
 }
 
 /**
- * Sorts conversations by activity. Pending messages count as activity. Without pending messages the
- * order stays the same.
+ * Sorts conversations by activity, the latest first. A pending message counts as activity. Without
+ * pending messages, the given order stays the same.
  */
 export function listConversations(
   conversations: readonly ConversationSummary[],
@@ -33,7 +33,10 @@ export function listConversations(
   )
 }
 
-/** Returns the time of the conversation's last activity, for this user. */
+/**
+ * Returns the time of the last activity in a conversation, including the user's own pending
+ * message.
+ */
 export function activityOf({ conversation, waiting }: Listed): string {
   return waiting !== undefined && waiting.createdAt > conversation.activeAt ? waiting.createdAt : conversation.activeAt
 }

@@ -4,7 +4,10 @@ import { dismissNotice, noticesStore } from '../notices/notices.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import './notices.css'
 
-/** Shows the notices. The live region is polite, so a screen reader finishes its sentence first. */
+/**
+ * Shows the notices (short texts about the result of an action). Its live region is polite: a
+ * screen reader finishes its sentence before it reads a notice.
+ */
 export function Notices() {
   const notices = useSyncExternalStore(noticesStore.subscribe, noticesStore.get)
   return (

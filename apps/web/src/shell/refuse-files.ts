@@ -1,7 +1,7 @@
 /**
- * Blocks dropped or pasted files, and links dropped outside a field. Otherwise the browser would
- * open them in place of the application, and unsent text would be lost. A component that accepts
- * files handles the event first and prevents its default.
+ * Blocks files that the user drops or pastes, and links that the user drops outside an input field.
+ * Otherwise the browser would open them in place of the application, and unsent text would be lost.
+ * A component that accepts files can handle the event first and call `preventDefault`.
  */
 import { showNotice } from '../notices/notices.ts'
 
@@ -17,7 +17,8 @@ export function refuseFiles(page: Window): void {
     sayRefused()
   })
   page.addEventListener('paste', (event) => {
-    // Text copied from an office program includes a picture of itself. Treat that as text.
+    // Accept a paste that contains text: text copied from an office program also includes a picture
+    // of the text.
     const hasText = event.clipboardData?.types.includes('text/plain') === true
     if (event.defaultPrevented || hasText || !hasFiles(event.clipboardData)) return
     event.preventDefault()

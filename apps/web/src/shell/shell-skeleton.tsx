@@ -1,6 +1,6 @@
 /**
- * Placeholder of the application while the session is unknown. After 4 s it explains that the
- * server is unreachable.
+ * Placeholder shown while it is unknown whether the user is signed in. After 4 s it explains that
+ * the server is unreachable.
  */
 import { useEffect, useState } from 'react'
 import './chat-shell.css'
@@ -39,7 +39,7 @@ export function ShellSkeleton() {
   )
 }
 
-/** Draws about as many rows as fit on a screen, with different widths. */
+/** Draws empty placeholder rows in different widths, about as many as fit on a screen. */
 export function ListSkeleton() {
   return (
     <div aria-hidden='true' className='list-skeleton'>

@@ -1,6 +1,6 @@
 /**
- * A line that the user can dismiss. Shown when the browser stores no data (a private window, a
- * refused or broken database).
+ * A line of text, shown when the browser cannot store data (a private window, a refused or broken
+ * database). The user can dismiss it.
  */
 import { useStorage } from '@chorus/react'
 import { X } from 'lucide-react'

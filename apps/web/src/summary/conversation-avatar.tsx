@@ -1,6 +1,7 @@
 /**
- * Avatar of a conversation: the other person with their presence, or the letters of a group or
- * channel on its own colour. The shape shows the kind of conversation.
+ * Avatar of a conversation. A direct conversation shows the other person with their presence; a
+ * group or channel shows two letters on its own colour. The shape of the avatar shows which of the
+ * three kinds it is.
  */
 import type { ConversationSummary } from '@chorus/client'
 import { Avatar, personHue } from '../people/avatar.tsx'

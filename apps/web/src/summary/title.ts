@@ -1,11 +1,15 @@
-/** Titles and descriptions of a conversation, as one of its members sees them. Pure. */
+/**
+ * Computes the titles and short descriptions of conversations, as one of their members sees them.
+ * Pure.
+ */
 import type { Conversation, PageMessage, User } from '@chorus/client'
 import { excerpt, showsNothing } from '../text/plain-text.ts'
 
 type Named = Pick<Conversation, 'kind' | 'name' | 'members' | 'memberCount'>
 
 /**
- * Returns the other person of a direct conversation, or the user in a conversation with themselves.
+ * Returns the other member of a direct conversation. If the user is the only member, returns the
+ * user.
  */
 export function partnerOf(conversation: Named, me: string): User | undefined {
   if (conversation.kind !== 'direct') return undefined
@@ -13,7 +17,8 @@ export function partnerOf(conversation: Named, me: string): User | undefined {
 }
 
 /**
- * Returns the conversation's name, the other person's name, or the names of the first few members.
+ * Returns the title of a conversation: its name, otherwise the name of the other person, otherwise
+ * the names of the first three other members.
  */
 export function titleOf(conversation: Named, me: string): string {
   if (conversation.name !== null) return conversation.name
@@ -32,7 +37,7 @@ export function countMembers(count: number): string {
 
 type Described = Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'> & Partial<Pick<PageMessage, 'data'>>
 
-/** Returns one line of text for a message, for lists and quotes. */
+/** Returns one line of text that describes a message, for lists and quotes. */
 export function describeMessage({ text, deletedAt, attachments, data = null }: Described): string {
   if (deletedAt !== null) return 'Message deleted'
   const line = excerpt(text)
@@ -41,12 +46,15 @@ export function describeMessage({ text, deletedAt, attachments, data = null }: D
   return data === null ? 'Message' : 'Content this app can’t show'
 }
 
-/** Formats a count for a badge. Returns `99+` above 99, because a badge has little room. */
+/** Formats a number for a badge. Returns `99+` above 99, because a badge has little room. */
 export function formatCount(count: number): string {
   return count > 99 ? '99+' : String(count)
 }
 
-/** Returns `Ada is typing`, `Ada and Bob are typing` or `Several people are typing`. */
+/**
+ * Describes which members are typing: `Ada is typing`, `Ada and Bob are typing` or `Several people
+ * are typing`.
+ */
 export function describeTyping(names: readonly string[]): string {
   const [first, second] = names
   if (first === undefined) return ''

@@ -1,9 +1,10 @@
-/** The members who are typing, with moving dots. */
+/** Shows which members are typing, with moving dots. */
 import { useUser } from '@chorus/react'
 import { describeTyping } from './title.ts'
 
 /**
- * Names at most two people, because the number of hooks in a component must not vary with a list.
+ * Names at most two members: React requires the same number of hooks in each render, so the
+ * component cannot load a name for each member.
  */
 export function TypingNames({ users, isNamed }: { readonly users: readonly string[]; readonly isNamed: boolean }) {
   const first = useUser(users[0])

@@ -1,8 +1,9 @@
 /**
  * Keeps Markdown from hiding parts of a message. Background: chat messages contain paths, sums,
- * code and notes that only look like Markdown. Guarantee: every letter, digit and sign of a message
- * is on the screen or in the address of a link. A construct that would break this rule is shown as
- * it was typed. If that is impossible, the whole message is shown as it was typed.
+ * code and notes that only look like Markdown. Guarantee: every letter and digit of a message is on
+ * the screen or in the address of a link. A Markdown construct that would hide some of them is
+ * shown as it was typed. If text is still missing after that, the whole message is shown as it was
+ * typed.
  */
 import type {
   BlockContent,
@@ -29,12 +30,12 @@ import { showsNothing } from './plain-text.ts'
 
 type Plugin = NonNullable<Options['remarkPlugins']>[number]
 
-/** The part of a processor that a plugin needs. */
+/** Part of the Markdown processor (unified) that this plugin uses. */
 interface Processor {
   readonly data: () => { micromarkExtensions?: unknown[]; fromMarkdownExtensions?: unknown[] }
 }
 
-/** The part of the parser's context that one handler needs. */
+/** Part of the parser's context that the handler of escaped characters uses. */
 interface ParserContext {
   readonly stack: Nodes[]
   readonly config: { readonly exit: { readonly data: (this: ParserContext, token: Token) => void } }
@@ -45,9 +46,9 @@ interface Token {
 }
 
 /**
- * Markdown constructs that hide typed text: footnotes, entities, underlined headings, and line
- * breaks by a backslash. Footnote definitions (`[^1]:`) are shown as typed, like every definition
- * without a reference.
+ * Markdown constructs that are switched off, because they hide typed text: footnotes, entities
+ * (`&copy;`), headings underlined by `===` or `---`, and line breaks by a backslash. A footnote
+ * definition (`[^1]: …`) is shown as it was typed, like every definition to which no text refers.
  */
 const disabled = [
   'gfmFootnoteCall',
@@ -59,7 +60,8 @@ const disabled = [
 ]
 
 /**
- * Returns the plugin for one message. It needs the source text to show parts as they were typed.
+ * Returns the Markdown plugin for one message. The plugin needs the source text of the message to
+ * show parts of it as they were typed.
  */
 export function keepAsWritten(source: string): Plugin {
   function asWritten(this: Processor) {
@@ -85,14 +87,17 @@ export function keepAsWritten(source: string): Plugin {
   return asWritten as unknown as Plugin
 }
 
-/** Counts letters and digits. A drop in this number means that text was lost. */
+/**
+ * Counts the letters and digits of a text. If the shown message has fewer than its source, text was
+ * lost.
+ */
 const countSigns = (part: string): number => part.match(/[\p{L}\p{N}]/gu)?.length ?? 0
 
 function text(value: string): Text {
   return { type: 'text', value }
 }
 
-/** Returns a part of the source as it was typed, but with its addresses as links. */
+/** Returns a part of the message as it was typed, but with web addresses as links. */
 function typed(source: string): PhrasingContent[] {
   return source.split(/(https?:\/\/[^\s<>]+)/gi).flatMap((part, index): PhrasingContent[] => {
     if (index % 2 === 0) return part === '' ? [] : [text(part)]
@@ -105,11 +110,16 @@ function typed(source: string): PhrasingContent[] {
 
 class Keeper {
   readonly #source: string
-  /** Addresses of definitions by label. Undefined for an unsafe address. */
+  /**
+   * Addresses of the link definitions in the message, by label. Undefined for an unsafe address.
+   */
   readonly #addresses = new Map<string, string | undefined>()
   readonly #used = new Set<string>()
   readonly #defined = new Set<string>()
-  /** Number of letters and digits in addresses and marks, which may stay hidden. */
+  /**
+   * Number of letters and digits that may stay hidden, because they belong to link addresses or
+   * Markdown marks.
+   */
   #hidden = 0
 
   constructor(source: string, tree: Root) {
@@ -118,11 +128,14 @@ class Keeper {
   }
 
   keepChildren(parent: Parent): void {
-    // A node may be replaced by other nodes that are allowed in its place.
+    // The cast is safe: `#keep` replaces a node only by nodes that are allowed at the same place.
     parent.children = parent.children.flatMap((child) => this.#keep(child, parent)) as typeof parent.children
   }
 
-  /** Returns whether letters or digits were lost. Last check after all rules. */
+  /**
+   * Returns whether letters or digits of the message are missing in the tree. This is the last
+   * check, after all nodes were treated.
+   */
   hasLost(tree: Root): boolean {
     const shown = visibleText(tree)
     return showsNothing(shown) || countSigns(shown) + this.#hidden < countSigns(this.#source)
@@ -131,7 +144,7 @@ class Keeper {
   #collect(node: Nodes): void {
     if (node.type === 'linkReference' || node.type === 'imageReference') this.#used.add(node.identifier)
     if (node.type === 'definition') {
-      // The first definition of a label counts, as in the renderer.
+      // If a label is defined twice, the first definition counts, as in the Markdown renderer.
       if (!this.#addresses.has(node.identifier)) this.#addresses.set(node.identifier, safeLink(node.url))
     } else if ('children' in node) for (const child of node.children) this.#collect(child)
   }
@@ -176,8 +189,8 @@ class Keeper {
       case 'list':
         return this.#keepList(node)
       case 'table': {
-        // The renderer drops cells beyond the number of columns in the first row, so widen the
-        // first row.
+        // Widen the first row of the table to the longest row: the renderer drops cells beyond the
+        // number of columns in the first row.
         const columns = Math.max(...node.children.map(({ children }) => children.length))
         node.align = Array.from({ length: columns }, (_, column) => node.align?.[column] ?? null)
         this.keepChildren(node)
@@ -190,8 +203,8 @@ class Keeper {
   }
 
   /**
-   * Keeps a definition as typed, unless a reference uses it: references become links with the
-   * address themselves.
+   * Shows a link definition (`[label]: address`) as it was typed, unless a text refers to it. In
+   * that case it is hidden, because each such text becomes a link to the address.
    */
   #keepDefinition(node: Definition): Nodes[] {
     const isFirst = !this.#defined.has(node.identifier)
@@ -219,8 +232,8 @@ class Keeper {
   }
 
   /**
-   * Handles an address in running text. Its node has no position if the renderer found the address
-   * late.
+   * Treats a web or mail address in running text. Uses the text of the node instead of its
+   * position, which is missing if the parser found the address late.
    */
   #keepAddress(node: Link): Nodes[] {
     const written = visibleText(node)
@@ -238,8 +251,8 @@ class Keeper {
   }
 
   /**
-   * Returns a link with visible text: its label, or its address without one. Adds the title to the
-   * text, because a tooltip would hide it.
+   * Returns a link with visible text: its label or, if the label is empty, its address. Adds the
+   * title of the link to the text, because a tooltip would hide it.
    */
   #linkTo(node: Link | LinkReference | Image | ImageReference, url: string, label: readonly PhrasingContent[]): Link {
     const title =
@@ -250,7 +263,7 @@ class Keeper {
     return link
   }
 
-  /** Replaces a link by its label between the typed brackets. */
+  /** Returns the label of a link between the brackets as they were typed, without a link. */
   #unwrap(node: Link | LinkReference): Nodes[] {
     const last = node.children.at(-1)
     const labelEnd = last?.position?.end.offset
@@ -270,7 +283,8 @@ class Keeper {
   }
 
   #keepCode(node: Code): Nodes[] {
-    // For "```let x = 1", Markdown would take the code for the name of a language.
+    // Show a code block as it was typed if more than a language name follows the backticks: for
+    // "```let x = 1", Markdown would take the code for the name of a language.
     const isNamed = /^[\p{L}\p{N}+#._/-]*$/u.test(node.lang ?? '') && typeof node.meta !== 'string'
     if (!isNamed || showsNothing(node.value)) return [this.#asTyped(node)]
     return [node]
@@ -280,7 +294,8 @@ class Keeper {
     if (showsNothing(node.children.map(visibleText).join(''))) return [this.#asTyped(node)]
     for (const item of node.children) {
       if (item.checked !== null && item.checked !== undefined) this.#hidden += 1
-      // Keep the typed number: the renderer would count up from the first number of the list.
+      // Store the typed number of each list item: the renderer would count up from the number of
+      // the first item.
       const number = /^\d+[.)]/.exec(this.#written(item))?.[0]
       if (number !== undefined) item.data = { hProperties: { 'data-number': number } }
     }
@@ -293,7 +308,7 @@ function isPhrasing({ type }: Parent): boolean {
   return ['paragraph', 'heading', 'emphasis', 'strong', 'delete', 'link', 'linkReference', 'tableCell'].includes(type)
 }
 
-/** Returns the text of a tree that a reader sees, without pictures and lines. */
+/** Returns the text of a node that a reader sees, without pictures and dividing lines. */
 function visibleText(node: Nodes): string {
   switch (node.type) {
     case 'definition':

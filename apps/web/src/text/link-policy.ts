@@ -1,11 +1,11 @@
 /**
- * Decides which addresses a message may link to: only web pages and mail. Everything else
- * (`javascript:`, `data:`, `file:`, relative paths that would act on this origin) stays text. In
- * doubt, an address is no link.
+ * Decides to which addresses a message may link: only web pages and mail addresses. All other
+ * addresses (`javascript:`, `data:`, `file:`, relative paths, which would act on this server) stay
+ * text. An address that cannot be judged stays text, too.
  */
 const allowedProtocols = new Set(['http:', 'https:', 'mailto:'])
 
-/** Returns the address to link to, or undefined if the text must not be a link. */
+/** Returns the address for the link. Returns undefined if the text must not become a link. */
 export function safeLink(address: string): string | undefined {
   const trimmed = address.trim()
   // Browsers drop tabs and line breaks inside an address, which would turn `java\nscript:` into a

@@ -1,8 +1,8 @@
 /**
- * Renders the Markdown of a message. Loaded on demand. Raw HTML stays text, and nothing is written
- * to innerHTML. Links follow `link-policy.ts`. Pictures become links, because loading them would
- * tell a foreign server about the reader. Headings become bold lines, because the page has its own
- * outline.
+ * Renders the Markdown of a message. Loaded on demand. Raw HTML stays text: nothing is written to
+ * `innerHTML`. Links follow `link-policy.ts`. Pictures become links, because loading a picture
+ * would reveal the reader to another server. Headings become bold lines, because the page has its
+ * own headings.
  */
 import { useMemo } from 'react'
 import type { Components, ExtraProps, Options } from 'react-markdown'
@@ -25,7 +25,7 @@ const components: Components = {
       </a>
     )
   },
-  // `as-written.ts` has turned pictures into links.
+  // No picture arrives here: `as-written.ts` has turned all pictures into links.
   img: () => null,
   h1: Heading,
   h2: Heading,
@@ -67,7 +67,10 @@ const components: Components = {
 
 type Element = NonNullable<ExtraProps['node']>
 
-/** Returns the language name after the fence, from the class that the renderer made of it. */
+/**
+ * Returns the language of a code block, as typed after the three backticks that open it. Reads it
+ * from the class name that the renderer has set.
+ */
 function languageOf(pre: Element | undefined): string | undefined {
   const code = pre?.children[0]
   const names: unknown = code?.type === 'element' ? code.properties['className'] : undefined

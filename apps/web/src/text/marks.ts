@@ -1,8 +1,12 @@
-/** Decides whether a Markdown character in a message is a mark or part of the text. Pure. */
+/**
+ * Decides whether a character such as `*` or `_` in a message is a Markdown mark or part of the
+ * text. Pure.
+ */
 
 /**
- * Returns whether a mark is inside a word, a path or a sum: `2*3*4`, `src/*a*.ts`, `__init__.py`.
- * In languages without spaces, a mark between two letters still counts as a mark.
+ * Returns whether a mark is part of a word, a path or a sum, and therefore text: `2*3*4`,
+ * `src/*a*.ts`, `__init__.py`. In languages without spaces between words, a mark between two
+ * letters still counts as a mark.
  */
 export function sharesWord(source: string, start: number, end: number, marker: string): boolean {
   const content = source.slice(start + marker.length, end - marker.length)
@@ -22,9 +26,9 @@ const latinEnd = (part: string): string => (endsWithoutSpaces.test(part) ? '' : 
 const latinStart = (part: string): string => (startsWithoutSpaces.test(part) ? '' : part)
 
 /**
- * Returns whether a backslash only escapes a mark and may be hidden: around a word (`\*word\*`), at
- * the start of a line (`\# 1`, `1986\. A year`), and before `|` in a table. Backslashes in paths,
- * formulas and drawings stay visible.
+ * Returns whether a backslash only prevents a character from being a Markdown mark, so that it may
+ * be hidden. It may be around a word (`\*word\*`), at the start of a line (`\# 1`, `1986\. A
+ * year`), and before `|` in a table. Backslashes in paths, formulas and drawings stay visible.
  */
 export function hidesBackslash(source: string, at: number, isInCell: boolean): boolean {
   const mark = source.charAt(at + 1)
@@ -37,13 +41,13 @@ export function hidesBackslash(source: string, at: number, isInCell: boolean): b
 }
 
 /**
- * Maximum distance between two marks of a pair. It keeps the cost linear in the length of a
- * message.
+ * Maximum distance between two marks that belong together. It keeps the cost of the search linear
+ * in the length of a message.
  */
 const pairMaxChars = 500
 const runMax = 3
 
-/** Returns the start of a run of escaped marks. A run counts as one mark. */
+/** Returns the start of a run of escaped marks (`\*\*`). A run counts as one mark. */
 function firstOfRun(source: string, at: number, mark: string): number {
   let first = at
   for (let length = 1; length < runMax && first >= 2; length += 1) {
@@ -78,12 +82,13 @@ function closesPair(source: string, at: number, mark: string): boolean {
   return open !== -1 && canOpen(source, start + open, mark)
 }
 
-// Full-width and typographic punctuation ends an address in running text.
+// Full-width and typographic punctuation. It ends a web address in running text.
 const endsLink =
   /[\u3000-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff3d\uff5b-\uff65\u2018-\u201f\u2026\u00ab\u00bb]/
 
 /**
- * Returns the address at the start of a text, without the punctuation of the surrounding sentence.
+ * Returns the web address at the start of a text, without punctuation that belongs to the sentence
+ * around it.
  */
 export function trimLink(written: string): string {
   const end = written.search(endsLink)

@@ -1,7 +1,7 @@
 /**
- * Content of a message: plain text if that suffices, otherwise Markdown. The plain text is shown
- * until the Markdown renderer is loaded. A message without text is never an empty bubble: its data
- * or attachment is shown as a plain block.
+ * Shows the content of a message: as plain text if that suffices, otherwise as Markdown. Plain text
+ * is shown until the Markdown renderer is loaded. A message without text is never an empty bubble:
+ * its data or its attachment is shown as a plain block.
  */
 import type { Json } from '@chorus/client'
 import { memo, Suspense } from 'react'
@@ -34,7 +34,7 @@ export const MessageText = memo(function MessageText({ text, data = null, attach
   )
 })
 
-/** Maximum length of data that is shown expanded. */
+/** Maximum length of data that is shown without a click. Longer data is collapsed at first. */
 const shortChars = 120
 const shownChars = 20_000
 

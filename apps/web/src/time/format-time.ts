@@ -1,6 +1,7 @@
 /**
- * Formats times for readers: relative while recent, then by day, then by date. Pure: `now`, locale
- * and time zone are parameters. An invalid time gives an empty string, never `Invalid Date`.
+ * Formats times for display: recent times relative to now, then the day, then the date. Pure: the
+ * present time, the locale and the time zone are parameters. An invalid time gives an empty string,
+ * never `Invalid Date`.
  */
 export interface TimeOptions {
   readonly now: Date
@@ -12,7 +13,7 @@ const minuteMs = 60_000
 const dayMs = 86_400_000
 
 /**
- * Cache of formatters, because they are costly to create. The limit is far above the number that
+ * Cache of date formatters, because they are slow to create. Its limit is far above the number that
  * one page uses.
  */
 const formatters = new Map<string, Intl.DateTimeFormat>()
@@ -36,8 +37,8 @@ function parse(time: string): Date | undefined {
 }
 
 /**
- * Returns the date in the reader's time zone, such as `2026-11-22`. Two times of the same day give
- * equal strings.
+ * Returns the date of a time in the reader's time zone, such as `2026-11-22`. Two times on the same
+ * day give equal strings.
  */
 export function dayOf(time: string, options: Omit<TimeOptions, 'now'> = {}): string {
   const date = parse(time)
@@ -46,22 +47,22 @@ export function dayOf(time: string, options: Omit<TimeOptions, 'now'> = {}): str
   return format(date, { now: date, locale: 'en-CA', ...zone }, { year: 'numeric', month: '2-digit', day: '2-digit' })
 }
 
-/** Returns the number of midnights between a time and now, in the reader's time zone. */
+/** Returns the number of midnights between a time and the present, in the reader's time zone. */
 function daysBetween(earlier: string, options: TimeOptions): number {
   const from = Date.parse(`${dayOf(earlier, options)}T00:00:00Z`)
   const to = Date.parse(`${dayOf(options.now.toISOString(), options)}T00:00:00Z`)
   return Math.round((to - from) / dayMs)
 }
 
-/** Formats as `14:02`. */
+/** Formats the time of day, such as `14:02`. */
 export function formatClock(time: string, options: TimeOptions): string {
   const date = parse(time)
   return date === undefined ? '' : format(date, options, { timeStyle: 'short' })
 }
 
 /**
- * Formats as `Today`, `Yesterday`, `Monday`, `Tuesday 3 November`, `3 November 2024`. Used for the
- * dividers between days.
+ * Formats the day of a time, as `Today`, `Yesterday`, `Monday`, `Tuesday 3 November` or `3 November
+ * 2024`, depending on its age. Used for the dividers between days.
  */
 export function formatDay(time: string, options: TimeOptions): string {
   const date = parse(time)
@@ -79,8 +80,8 @@ export function formatDay(time: string, options: TimeOptions): string {
 }
 
 /**
- * Formats as `now`, `5 min`, `14:02`, `Yesterday`, `Mon`, `3 Nov`, `03/11/24`. Used in lists, where
- * space is short.
+ * Formats a time in the shortest way for its age: `now`, `5 min`, `14:02`, `Yesterday`, `Mon`, `3
+ * Nov` or `03/11/24`. Used in lists, where space is short.
  */
 export function formatBrief(time: string, options: TimeOptions): string {
   const date = parse(time)
@@ -100,15 +101,18 @@ export function formatBrief(time: string, options: TimeOptions): string {
   )
 }
 
-/** Formats as `Sunday 22 November 2026 at 14:02:07`. Used for tooltips and screen readers. */
+/**
+ * Formats a time in full, such as `Sunday 22 November 2026 at 14:02:07`. Used for tooltips and
+ * screen readers.
+ */
 export function formatFull(time: string, options: TimeOptions): string {
   const date = parse(time)
   return date === undefined ? '' : format(date, options, { dateStyle: 'full', timeStyle: 'medium' })
 }
 
 /**
- * Formats as `just now`, `5 min ago`, `at 14:02`, `yesterday`, `Mon`, `3 Nov`. Used inside a
- * phrase.
+ * Formats a time for use inside a sentence: `just now`, `5 min ago`, `at 14:02`, `yesterday`, `Mon`
+ * or `3 Nov`, depending on its age.
  */
 export function formatAgo(time: string, options: TimeOptions): string {
   const date = parse(time)
@@ -120,7 +124,10 @@ export function formatAgo(time: string, options: TimeOptions): string {
   return formatBrief(time, options).replace('Yesterday', 'yesterday')
 }
 
-/** Formats as `Last seen 5 min ago`. Used for presence. */
+/**
+ * Formats when a person was last online, such as `Last seen 5 min ago`. Returns `Offline` if the
+ * time is unknown.
+ */
 export function formatLastSeen(time: string | null, options: TimeOptions): string {
   const ago = time === null ? '' : formatAgo(time, options)
   return ago === '' ? 'Offline' : `Last seen ${ago}`

@@ -1,6 +1,6 @@
 /**
- * One clock for the whole page. Relative times refresh every 30 s, and at once when the page
- * becomes visible again.
+ * Hook that returns the present time, from one clock for the whole page. Relative times refresh
+ * every 30 s, and at once when the page becomes visible again.
  */
 import { useSyncExternalStore } from 'react'
 

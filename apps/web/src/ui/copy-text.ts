@@ -1,6 +1,6 @@
 /**
- * Copies text to the clipboard. Also works on a page without https, where browsers offer no
- * clipboard object.
+ * Copies text to the clipboard. Also works on a page without https, where browsers do not offer
+ * `navigator.clipboard`.
  */
 import { showNotice } from '../notices/notices.ts'
 
@@ -9,13 +9,15 @@ async function copy(text: string): Promise<boolean> {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    // The clipboard object is missing without https, and the permission may be refused with it.
+    // `navigator.clipboard` is missing without https, and the user may refuse the permission. Use
+    // the old way below.
   }
   const field = document.createElement('textarea')
   const before = document.activeElement
   field.value = text
   field.className = 'hidden-visually'
-  // Elements outside a modal dialog are inert, so their text cannot be selected.
+  // Add the field inside an open modal dialog: elements outside the dialog are inert, so their text
+  // cannot be selected.
   ;(document.querySelector('dialog:modal') ?? document.body).append(field)
   field.focus({ preventScroll: true })
   field.select()
@@ -29,7 +31,7 @@ async function copy(text: string): Promise<boolean> {
   }
 }
 
-/** Copies a text and shows a notice about the result, such as `Text copied`. */
+/** Copies a text and shows a notice: `done` (such as `Text copied`), or that it failed. */
 export function copyText(text: string, done: string): void {
   void copy(text).then((isCopied) => {
     showNotice(isCopied ? { tone: 'info', text: done } : { tone: 'error', text: 'Couldn’t copy.' })

@@ -1,7 +1,7 @@
 /**
- * A modal dialog based on the browser's `dialog` element. That makes the page behind it inert,
- * keeps the focus inside, and closes on Escape. The focus returns to where it was. The dialog
- * renders only while open, so its content starts fresh each time.
+ * A modal dialog, based on the browser's `dialog` element. The element makes the page behind it
+ * inert, keeps the focus inside, and closes on Escape. After closing, the focus returns to the
+ * element that had it. The dialog renders only while open, so its content starts fresh each time.
  */
 import { X } from 'lucide-react'
 import { useEffect, useId, useRef, type MouseEvent, type ReactNode } from 'react'
@@ -13,7 +13,8 @@ import './dialog.css'
 interface DialogProps {
   readonly title: string
   /**
-   * `palette` is placed at the top and has no title bar; screen readers still announce the title.
+   * Look of the dialog. A `palette` is placed at the top of the window and has no title bar; screen
+   * readers still announce its title.
    */
   readonly look?: 'window' | 'palette'
   readonly onClose: () => void
@@ -30,12 +31,12 @@ export function Dialog({ title, look = 'window', onClose, children }: DialogProp
     if (dialog === null) return
     const giveFocusBack = keepFocus()
     if (!dialog.open) dialog.showModal()
-    // The browser would focus the first control, which is the close button.
+    // Focus the first field. The browser would focus the first control, which is the close button.
     dialog.querySelector<HTMLElement>('[data-autofocus], input, textarea')?.focus()
     return () => {
       dialog.close()
-      // The browser does not restore the focus when a dialog is removed from the DOM, so restore it
-      // here.
+      // Restore the focus here: the browser does not restore it when a dialog is removed from the
+      // DOM.
       giveFocusBack(dialog)
     }
   }, [])

@@ -1,9 +1,9 @@
-/** A button that shows only an icon. Its label is required, and is also its tooltip. */
+/** A button that shows only an icon. It must have a label, which is also its tooltip. */
 import type { ButtonHTMLAttributes, ReactNode, Ref } from 'react'
 
 interface IconButtonProps extends Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'aria-label' | 'title' | 'children'> {
   readonly label: string
-  /** Shown in the tooltip after the label. */
+  /** Keyboard shortcut, shown in the tooltip after the label. */
   readonly shortcut?: string
   readonly children: ReactNode
   readonly ref?: Ref<HTMLButtonElement>

@@ -1,6 +1,7 @@
 /**
- * Interprets keyboard events the same way in every field and list. Keys of an input method are
- * never commands. On a layout without Latin letters, a shortcut follows the position of its key.
+ * Interprets keyboard events the same way in every field and list. A key that an input method
+ * handles is never a command. On a keyboard layout without Latin letters, a shortcut follows the
+ * position of its key.
  */
 interface Key {
   readonly key: string
@@ -15,16 +16,16 @@ interface ComposedKey {
 
 /**
  * Returns whether an input method (Japanese, Chinese, Korean, dictation) handles the key. Safari
- * ends the composition before it reports the key that ended it. That key, like every key of an
- * input method, has the code 229.
+ * reports the key that ends a composition only after the end of the composition. That key has the
+ * code 229, like every key of an input method.
  */
 export function isComposing({ isComposing: isInside, keyCode }: ComposedKey): boolean {
   return isInside || keyCode === 229
 }
 
 /**
- * Returns the key in lower case. On a layout without Latin letters, returns the Latin letter at the
- * key's position.
+ * Returns the name of the key in lower case. On a keyboard layout without Latin letters, returns
+ * the Latin letter at the position of the key.
  */
 export function latinKey({ key, code, shiftKey }: Key): string {
   if (/[^\u0000-\u007f]/.test(key)) {
@@ -36,8 +37,9 @@ export function latinKey({ key, code, shiftKey }: Key): string {
 }
 
 /**
- * Hides the keys of an input method from every listener of the page, so that no field can forget
- * this check. Also prevents Enter from submitting the form of a one-line field.
+ * Hides the keys that an input method handles from all other listeners of the page, so that no
+ * field needs its own check. Also prevents Enter from submitting a form while an input method uses
+ * it.
  */
 export function guardCompositions(page: Window): void {
   page.addEventListener(

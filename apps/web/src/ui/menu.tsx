@@ -1,6 +1,6 @@
 /**
- * Popup menu next to its anchor. Arrow keys, Home, End and first letters move, Enter chooses,
- * Escape and Tab close the menu and restore the focus.
+ * Popup menu next to its anchor. Arrow keys, Home, End and the first letter of a label move between
+ * items. Enter chooses an item. Escape and Tab close the menu and restore the focus.
  */
 import type { KeyboardEvent, ReactNode } from 'react'
 import { latinKey } from './keys.ts'

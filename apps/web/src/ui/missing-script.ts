@@ -1,7 +1,8 @@
 /**
- * Reloads the page when a script fails to load. A new version on the server replaces hashed files,
- * so an old page must load again: once for each build, and only while the server responds. In all
- * other cases, the missing part shows a message (`part.tsx`).
+ * Reloads the page when a script fails to load. Background: a new version on the server replaces
+ * the script files, so an old page asks for files that no longer exist. The page reloads at most
+ * once for each build, and only while the server responds. In all other cases, the missing part of
+ * the page shows a message (`part.tsx`).
  */
 const probeMs = 5_000
 
@@ -13,8 +14,8 @@ export interface Surroundings {
 }
 
 /**
- * Returns a handler for a missing script. `build` must change with every build, as the hashed name
- * of the entry does.
+ * Returns the function to call when a script is missing. `build` must change with every build, as
+ * the file name of the entry script does, which contains a hash.
  */
 export function createReloadOnce(
   build: string,
@@ -26,15 +27,16 @@ export function createReloadOnce(
     if (isAsking || !isOnline()) return
     isAsking = true
     try {
-      // Without storage, reloads cannot be counted, so do not reload.
+      // Do not reload if the page has already reloaded for this build, or if there is no storage
+      // that remembers it.
       if (storage === undefined || storage.getItem(key) === build) return
-      // Probe the server first: if it is down, a reload would show the browser's error page.
+      // Ask the server first: if it is down, a reload would show the error page of the browser.
       const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(probeMs) })
       if (!answer.ok) return
       storage.setItem(key, build)
       reload()
     } catch {
-      // The server or the storage is not available.
+      // Do not reload if the server or the storage is not available.
     } finally {
       isAsking = false
     }

@@ -1,12 +1,15 @@
 /**
- * Loads parts of the application on demand. If a script fails to load (no network, or a newer build
- * has replaced it), the part shows its `Missing` component, and the rest of the page works. The
- * script is requested again when the part is shown the next time, and when the network comes back.
+ * Loads parts of the application (a pane, a dialog) on demand. If a script fails to load (no
+ * network, or a newer build has replaced it), the part shows its `Missing` component, and the rest
+ * of the page works. The script is requested again when the part is shown again, and when the
+ * network comes back.
  */
 import { lazy, useEffect, useReducer, type ComponentType, type LazyExoticComponent } from 'react'
 import { showNotice } from '../notices/notices.ts'
 
-/** Explains why a part cannot be shown, and what helps. */
+/**
+ * Returns a text that explains why a part of the application is missing, and what the user can do.
+ */
 export function explainMissing(): string {
   return navigator.onLine
     ? 'This page is out of date. Reload it.'
@@ -47,7 +50,10 @@ export function part<Props extends object>(
   }
 }
 
-/** Replacement for an overlay whose script is missing: shows a notice and closes. */
+/**
+ * Replacement for a dialog, picker or panel whose script is missing: shows a notice and calls
+ * `onClose`.
+ */
 export function MissingOverlay({ onClose }: { readonly onClose: () => void }) {
   useEffect(() => {
     showNotice({ tone: 'error', text: explainMissing() })

@@ -1,20 +1,20 @@
 /**
- * A box in the browser's top layer, placed next to its anchor, so that no other element clips it.
- * It takes the focus and restores it. It closes on Escape, and when the focus or a press moves
- * outside. It is outside every form, so Enter in its fields submits nothing. Keys that it does not
- * handle bubble to the page.
+ * A box next to its anchor, in the browser's top layer, so that no other element hides part of it.
+ * It takes the focus when it opens and gives it back when it closes. It closes on Escape, and when
+ * the user moves the focus or presses outside. It is outside every form, so Enter in its fields
+ * submits nothing. Keys that it does not handle bubble to the page.
  */
 import { useEffect, useLayoutEffect, useRef, type HTMLAttributes, type KeyboardEvent } from 'react'
 import { createPortal } from 'react-dom'
 import { useBackToClose } from '../routing/back-layers.ts'
 import { keepFocus } from './keep-focus.ts'
 
-/** Anchor of a popover: an element, or a point of the window. */
+/** Place next to which a popover opens: an element, or a point of the window. */
 export type PopoverAnchor = Element | { readonly x: number; readonly y: number }
 
 interface PopoverProps extends HTMLAttributes<HTMLDivElement> {
   readonly anchor: PopoverAnchor
-  /** CSS selector of the element that gets the focus. */
+  /** CSS selector of the element inside the popover that gets the focus. */
   readonly focus: string
   readonly onClose: () => void
   /** Whether scrolling by the user closes the popover. */
@@ -25,8 +25,8 @@ const gapPx = 4
 const marginPx = 8
 
 /**
- * Places a box next to an anchor: below if there is room, above otherwise, and always inside the
- * window. Aligned at the right edge of an element.
+ * Places a box below its anchor or, without room there, above it, but always inside the window. If
+ * the anchor is an element, aligns the right edges of both.
  */
 function placeBeside(box: HTMLElement, anchor: PopoverAnchor): void {
   const at = anchor instanceof Element ? anchor.getBoundingClientRect() : new DOMRect(anchor.x, anchor.y, 0, 0)
@@ -62,8 +62,8 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
       if (event.target instanceof Node && element.current?.contains(event.target) === true) return
       close.current()
     }
-    // The on-screen keyboard of a phone resizes the window. It appears when a field gets the focus,
-    // so do not close then.
+    // Do not close when the window is resized: on a phone, the on-screen keyboard resizes it when a
+    // field gets the focus. Move the popover instead.
     const follow = (): void => {
       if (anchor instanceof Element && !anchor.isConnected) close.current()
       else if (element.current !== null) placeBeside(element.current, anchor)
@@ -73,8 +73,8 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
     document.addEventListener('pointerdown', closeOutside, { capture: true, signal })
     window.addEventListener('resize', follow, { signal })
     if (closesOnScroll) {
-      // Only on user input: a list that follows its end scrolls by itself, and must not close the
-      // popover.
+      // Close only on input of the user, not on scroll events: a message list that shows new
+      // messages scrolls by itself.
       document.addEventListener('wheel', closeOutside, { capture: true, passive: true, signal })
       document.addEventListener('touchmove', closeOutside, { capture: true, passive: true, signal })
     }
@@ -98,7 +98,8 @@ export function Popover({ anchor, focus, onClose, closesOnScroll = false, onKeyD
         if (relatedTarget !== null && !currentTarget.contains(relatedTarget)) onClose()
       }}
     />,
-    // Elements outside a modal dialog are inert.
+    // Render into the modal dialog that contains the anchor: elements outside of the dialog are
+    // inert.
     (anchor instanceof Element ? anchor.closest('dialog') : null) ?? document.body,
   )
 }

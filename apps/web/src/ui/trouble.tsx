@@ -1,6 +1,6 @@
 /**
- * Replacement for a part that cannot be shown: explains it, and offers to reload the page. Drafts
- * keep the typed text.
+ * Content in place of a part of the page that cannot be shown: explains why, and offers to reload
+ * the page. Typed text is not lost, because drafts store it.
  */
 import { Component, type ReactNode } from 'react'
 import { explainMissing } from './part.tsx'
@@ -17,20 +17,23 @@ export function Trouble({ text }: { readonly text: string }) {
   )
 }
 
-/** Replacement for a pane or a screen whose script failed to load. */
+/** Content in place of a pane or screen whose script failed to load. */
 export function MissingPane() {
   return <Trouble text={explainMissing()} />
 }
 
 interface ErrorBoundaryProps {
-  /** Name of the part that failed, as in the text shown: `This conversation`. */
+  /** Name of the part that failed, as the shown text calls it: `This conversation`. */
   readonly what: string
-  /** Simpler content to show instead, if there is any. */
+  /** Content to show instead of the failed part. Left out: a text explains the failure. */
   readonly fallback?: ReactNode
   readonly children: ReactNode
 }
 
-/** Keeps an error inside one part of the page. React logs the cause. A new `key` tries again. */
+/**
+ * Catches errors of the components inside it, so that the rest of the page keeps working. React
+ * logs the error. A new `key` tries again.
+ */
 export class ErrorBoundary extends Component<ErrorBoundaryProps, { readonly hasFailed: boolean }> {
   override state = { hasFailed: false }
 

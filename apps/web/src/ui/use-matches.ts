@@ -1,4 +1,4 @@
-/** Hook that returns whether a media query matches, and updates after every change. */
+/** Hook that returns whether a CSS media query matches, and renders again after every change. */
 import { useCallback, useSyncExternalStore } from 'react'
 
 export function useMatches(query: string): boolean {
