@@ -1,5 +1,5 @@
 /**
- * Starts a server for tests that work on any engine: on Postgres if there is one, because that
+ * Starts a server for tests that work on either database: on Postgres if there is one, because it
  * starts in a second, otherwise on the embedded database.
  */
 import { hasPostgres, startServer, usePostgres } from '@chorus/testkit'

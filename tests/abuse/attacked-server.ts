@@ -1,7 +1,7 @@
 /**
- * A server under attack, with default limits, two members who chat, and one signed-in attacker with
- * separate conversations. Judges each attack by what the two members saw and by the server's own
- * metrics.
+ * Starts a server with default limits, two members who chat with each other, and one signed-in
+ * attacker with separate conversations. Fails an attack that disturbed the two members, or that
+ * pushed a metric of the server over its limit.
  */
 import {
   findFreePort,
@@ -17,14 +17,20 @@ import { expect } from 'vitest'
 import { Witnesses } from './witnesses.ts'
 
 const mebibyte = 1024 * 1024
-/** Size of V8's semi-space. Young objects take up to three times this before V8 collects any. */
+/**
+ * Size of V8's semi-space, which holds young objects. Young objects can take up to three times this
+ * size before V8 frees any of them.
+ */
 const semiSpaceMebibytes = 16
 /**
- * Maximum memory growth after an attack: the cost of a hundred clients that never read (rule
- * SLOW1), plus V8's young generation.
+ * Maximum growth of the server's memory that remains after an attack: the cost of a hundred clients
+ * that never read (rule SLOW1), plus V8's young generation.
  */
 const settledMaxBytes = (64 + 3 * semiSpaceMebibytes) * mebibyte
-/** Maximum memory growth during an attack, which includes garbage that V8 has not collected yet. */
+/**
+ * Maximum growth of the server's memory during an attack. It includes garbage that V8 has not freed
+ * yet.
+ */
 const peakMaxBytes = 2 * settledMaxBytes
 const settleTimeoutMs = 20_000
 const sampleIntervalMs = 50
@@ -109,7 +115,8 @@ export class AttackedServer {
   }
 
   /**
-   * Returns the longest delay of the event loop since the last call, from the server's own metric.
+   * Returns the longest delay of the server's event loop since the previous call, as the server's
+   * own metric reports it.
    */
   async #readLoopBlockSeconds(): Promise<number> {
     const { body } = await HttpUser.stranger(this.#metricsUrl).expect<string>(200, 'GET', '/metrics')

@@ -1,7 +1,7 @@
 /**
- * Attacks without commands: loops of connecting and leaving, malformed bytes, responses that are
- * never read, and requests without a session. Two members chat during each attack and must not
- * notice it.
+ * Attacks on a server without commands: clients that connect and leave in loops, malformed bytes,
+ * responses that are never read, and requests without a session. Two members chat during each
+ * attack and must not notice it.
  */
 import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -20,7 +20,7 @@ afterAll(async () => {
   await attacked.stop()
 })
 
-/** Repeats an action in `loops` parallel loops for the duration of a flood. */
+/** Repeats an action in `loops` parallel loops for the duration of an attack. */
 async function repeat(loops: number, action: () => Promise<void>): Promise<void> {
   const endMs = performance.now() + floodMs
   const loop = async (): Promise<void> => {
@@ -29,7 +29,7 @@ async function repeat(loops: number, action: () => Promise<void>): Promise<void>
   await Promise.all(Array.from({ length: loops }, loop))
 }
 
-it('[LIM1] withstands thirty loops of connecting and leaving over WebSocket', async () => {
+it('[LIM1] the server withstands thirty clients that connect and leave in a loop', async () => {
   const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(() =>
     repeat(30, async () => {
@@ -39,7 +39,7 @@ it('[LIM1] withstands thirty loops of connecting and leaving over WebSocket', as
   )
 })
 
-it('[LIM1] withstands a client that rejoins the namespace on one connection', async () => {
+it('[LIM1] the server withstands a client that rejoins the namespace in a loop', async () => {
   const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(async () => {
     const endMs = performance.now() + floodMs
@@ -57,7 +57,7 @@ it('[LIM1] withstands a client that rejoins the namespace on one connection', as
   })
 })
 
-it('[LIM1] withstands loops of opening event streams and polls', async () => {
+it('[LIM1] the server withstands clients that open event streams and polls in a loop', async () => {
   const cookie = attacked.attacker.takeCookie()
   const paths = ['/v1/events', '/socket.io/?EIO=4&transport=polling']
   let made = 0
@@ -71,17 +71,18 @@ it('[LIM1] withstands loops of opening event streams and polls', async () => {
   )
 })
 
-it('[LIM1] [SLOW1] closes a client that requests pages and never reads', async () => {
+it('[LIM1] [SLOW1] the server closes a client that requests pages and never reads them', async () => {
   const cookie = attacked.attacker.takeCookie()
   await attacked.withstand(async () => {
-    // The attacks before this one have used up the account's budget for connecting, so retry.
+    // Earlier tests of this file have used up the account's budget for new connections, so retry.
     const client = await waitForFact(() => openAttacker(attacked.server.url, cookie), { what: 'a connection' })
     client.pause()
     let id = 0
     const asking = setInterval(() => {
       for (let n = 0; n < 4; n++) client.send(`42${id++}["sync",{"limit":200}]`)
     }, 50)
-    // Read briefly every two seconds, so that heartbeats pass.
+    // Every two seconds the client reads for 5 ms. This keeps its heartbeats alive, so the server
+    // must notice by itself that the client is too slow.
     const glancing = setInterval(() => {
       client.resume()
       setTimeout(() => client.pause(), 5)
@@ -99,7 +100,7 @@ it('[LIM1] [SLOW1] closes a client that requests pages and never reads', async (
   })
 })
 
-it('[LIM1] withstands rapid creation of groups with 100 members', async () => {
+it('[LIM1] the server withstands rapid creation of groups with 100 members', async () => {
   const cookie = attacked.attacker.takeCookie()
   let made = 0
   await attacked.withstand(() =>
@@ -116,7 +117,7 @@ it('[LIM1] withstands rapid creation of groups with 100 members', async () => {
   )
 })
 
-it('[LIM1] withstands binary packets, deep nesting and long lists', async () => {
+it('[LIM1] the server withstands binary packets, deeply nested data and long lists', async () => {
   const cookie = attacked.attacker.takeCookie()
   const [conversation] = attacked.attacker.world.conversations
   const deep = (text: string) => `${'['.repeat(50_000)}${text}${']'.repeat(50_000)}`
@@ -141,7 +142,7 @@ it('[LIM1] withstands binary packets, deep nesting and long lists', async () => 
   )
 })
 
-it('[LIM1] withstands a client without a session on every public page', async () => {
+it('[LIM1] the server withstands a flood of requests without a session to all public paths', async () => {
   const paths = ['/v1/openapi.json', '/', '/livez', '/readyz', '/v1/me', '/nowhere', '/v1/events', '/socket.io/?EIO=4']
   let made = 0
   await attacked.withstand(() =>
@@ -155,7 +156,7 @@ it('[LIM1] withstands a client without a session on every public page', async ()
   )
 })
 
-it('[LIM1] [SLOW1] withstands clients without a session that never read responses', async () => {
+it('[LIM1] [SLOW1] the server withstands clients without a session that never read responses', async () => {
   const { port } = attacked.server
   await attacked.withstand(async () => {
     const sockets = Array.from({ length: 100 }, () =>
@@ -170,7 +171,7 @@ it('[LIM1] [SLOW1] withstands clients without a session that never read response
   })
 })
 
-it('[LIM1] withstands half-open handshakes and requests that never end', async () => {
+it('[LIM1] the server withstands half-open handshakes and requests that never end', async () => {
   const { port, url } = attacked.server
   await attacked.withstand(async () => {
     const clients = Array.from({ length: 50 }, () => EngineClient.open(url))

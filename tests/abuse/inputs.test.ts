@@ -1,6 +1,7 @@
 /**
- * Proves that the attack inputs make the server work: without limits, each command accepts some of
- * them. An attack that is refused before any work would prove nothing.
+ * Proves that the inputs which the attack tests send make the server work: without rate limits, the
+ * server accepts some inputs of each command. An attack whose inputs are all refused early would
+ * prove nothing.
  */
 import { hasPostgres, listCommandAttacks, makeAttacker, startServer, usePostgres, WorstInputs } from '@chorus/testkit'
 import type { Attacker, ServerProcess } from '@chorus/testkit'
@@ -21,13 +22,16 @@ const limitsOff = Object.fromEntries(
   ].map((name) => [`LIMIT_${name}`, '0']),
 )
 const triesMax = 16
-/** Statuses of requests that were processed: done, or checked and not allowed. */
+/**
+ * HTTP statuses of requests that the server processed: successful ones, and ones refused after a
+ * check of the user's rights.
+ */
 const workedStatuses = [200, 201, 204, 403]
 const attacks = listCommandAttacks().filter(
   ({ command, askOnce }) => askOnce !== undefined && commands[command].auth === 'session',
 )
 
-describe.skipIf(!hasPostgres())('inputs of attacks', () => {
+describe.skipIf(!hasPostgres())('the inputs of the attack tests', () => {
   let server: ServerProcess
   let attacker: Attacker
 
@@ -39,7 +43,7 @@ describe.skipIf(!hasPostgres())('inputs of attacks', () => {
   })
   afterAll(() => server.remove())
 
-  it.each(attacks)('attack inputs make $command do real work', async ({ command, askOnce }) => {
+  it.each(attacks)('the server processes an attack input of $command instead of refusing it early', async ({ command, askOnce }) => {
     const inputs = new WorstInputs(command, attacker.world)
     const statuses: (number | undefined)[] = []
     while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {

@@ -1,6 +1,6 @@
 /**
- * Two members who chat during an attack. They send at a steady rate without waiting for each other,
- * and record the result of each send and every disconnection.
+ * Two members who chat during an attack, as witnesses. They send at a steady rate without waiting
+ * for responses, and record the result of each send and every disconnection.
  */
 import { randomUUID } from 'node:crypto'
 import type { HttpUser } from '@chorus/testkit'
@@ -8,11 +8,14 @@ import { SocketUser } from '@chorus/testkit'
 
 const sendIntervalMs = 50
 /**
- * Minimum duration of the chat. An attack that the server ends at once is still observed for this
+ * Minimum duration of the chat. If an attack ends at once, the two members still chat for this
  * long.
  */
 const chatLeastMs = 500
-/** Timeout of a send. Longer than the two seconds after which a server itself answers `unknown`. */
+/**
+ * Timeout of a send. It is longer than two seconds, because the server itself answers `unknown`
+ * after two seconds.
+ */
 const answerTimeoutMs = 8_000
 
 export interface WitnessReport {
@@ -40,7 +43,7 @@ export class Witnesses {
     )
   }
 
-  /** Chats until `attack` has ended and every send has a response. */
+  /** Lets the two members chat until `attack` has ended and every send has a response. */
   async chatDuring<Outcome>(attack: () => Promise<Outcome>): Promise<{ outcome: Outcome; report: WitnessReport }> {
     const failures: string[] = []
     const sends: Promise<void>[] = []

@@ -1,6 +1,6 @@
 /**
- * Limits of a running server: connections, creations and changes have the same cost on every
- * transport (rule LIM3).
+ * Rate limits of a running server: opening a connection, creating a conversation and changing a
+ * membership cost the same on every transport (rule LIM3).
  */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, type ServerProcess } from '@chorus/testkit'
@@ -36,8 +36,8 @@ async function connectAndLeave(user: HttpUser, transports?: ('websocket' | 'poll
   }
 }
 
-describe('opening connections', () => {
-  it('[LIM3] limits new connections per account, across all transports', async () => {
+describe('the limit on new connections', () => {
+  it('[LIM3] the limit on new connections is shared by all transports of an account', async () => {
     const url = await start({ LIMIT_CONNECTS: '1' })
     const ada = await HttpUser.signUp(url)
     const bob = await HttpUser.signUp(url)
@@ -50,7 +50,8 @@ describe('opening connections', () => {
     }
     expect(opened).toBeGreaterThanOrEqual(10)
     expect(refusals[0]?.data).toMatchObject({ code: 'rate-limited', retryAfterMs: expect.any(Number) as number })
-    // Open several at once: a single one could be allowed by budget that has refilled since.
+    // Open several streams at once: the budget refills with time, so a single stream could be
+    // allowed.
     const streams = await Promise.all(
       Array.from({ length: 5 }, () =>
         ada
@@ -63,7 +64,7 @@ describe('opening connections', () => {
     expect(await connectAndLeave(bob)).toBeUndefined()
   })
 
-  it('[LIM3] limits new connections per address: first an error, then a plain 429', async () => {
+  it('[LIM3] new connections above the address limit get an error, later a plain 429', async () => {
     const url = await start({ LIMIT_CONNECTS: '0', LIMIT_CONNECTS_ADDRESS: '1' })
     const ada = await HttpUser.signUp(url)
     const poll = () => ada.call('GET', '/socket.io/?EIO=4&transport=polling')
@@ -78,12 +79,12 @@ describe('opening connections', () => {
     expect(refused.length).toBeGreaterThan(0)
     expect(Number(refused[0]?.headers['retry-after'])).toBeGreaterThan(0)
     expect(refused[0]?.body).toMatchObject({ code: 'rate-limited' })
-    // Other requests still work, because they have their own budget.
+    // Other requests still work, because they have a separate budget.
     await ada.expect(200, 'GET', '/v1/session')
   })
 })
 
-it('[LIM3] joining, leaving and reacting use the budget of messages', async () => {
+it('[LIM3] joining, leaving and reacting use the rate limit of messages', async () => {
   const url = await start({ LIMIT_SENDS: '1' })
   const ada = await HttpUser.signUp(url)
   const bob = await HttpUser.signUp(url)
@@ -96,7 +97,7 @@ it('[LIM3] joining, leaving and reacting use the budget of messages', async () =
   expect(statuses).toContain(429)
 })
 
-it('[IDEM2] a repeated creation answers 200 with the same conversation', async () => {
+it('[IDEM2] a repeated creation of a conversation answers 200 with the same conversation', async () => {
   const url = await start({})
   const [ada, bob] = [await HttpUser.signUp(url), await HttpUser.signUp(url)]
   const creation = { kind: 'group', members: [bob.id], clientId: randomUUID() }

@@ -1,7 +1,7 @@
 /**
- * Delivery to the right users over real connections. A removal takes effect at one point in the log
- * on every transport. A revoked session ends on every transport. Live values, presence and read
- * markers reach only the users that may see them.
+ * Delivery over real connections, to the right users only. A removed member receives nothing after
+ * the removal's place in the log, on any transport. A revoked session ends on every transport. Live
+ * values, presence and read markers reach only the users that may see them.
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
@@ -26,7 +26,10 @@ interface Changes {
   readonly changes: readonly { readonly seq: number; readonly type: string; readonly user?: string }[]
 }
 
-/** Opens one listener per transport. Each is reduced to the events it received. */
+/**
+ * Opens one connection per transport for a user. Each entry of the result returns the events that
+ * this connection has received.
+ */
 async function listenEverywhere(user: HttpUser) {
   const websocket = await SocketUser.connect(server.url, { cookie: user.cookie, transports: ['websocket'] })
   const polling = await SocketUser.connect(server.url, { cookie: user.cookie, transports: ['polling'] })
@@ -95,14 +98,14 @@ describe('a text that was deleted or edited', () => {
   })
 })
 
-describe('removal in the middle of a stream', () => {
-  it('[ACL1] [ACL3] a removal ends delivery on every transport, and hides the history', async () => {
+describe('the removal of a member during a flood of changes', () => {
+  it('[ACL1] [ACL3] removing a member ends delivery on every transport, and hides the history', async () => {
     const [owner, removed, other] = await Promise.all([signUp(), signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id, other.id], 'those who stay')
     const barrierGroup = await owner.createConversation('direct', [removed.id])
     const listeners = await listenEverywhere(removed)
 
-    // Streams of messages, edits and live values that continue during the removal.
+    // Messages, edits and live values are sent continuously during the removal.
     let isRunning = true
     const edited = await owner.send(group, 'edited again and again')
     const streams = [0, 1, 2].map(async (writer) => {
@@ -128,7 +131,8 @@ describe('removal in the middle of a stream', () => {
       'GET',
       `/v1/conversations/${group}/changes?after=0&limit=1`,
     )
-    // Let the streams run well past the removal before the barrier is sent.
+    // Wait until at least twenty changes have followed the removal, and only then send the barrier:
+    // a last message that every connection must receive.
     await waitForFact(
       async () => {
         const { body } = await owner.expect<{ seq: number }>(200, 'GET', `/v1/conversations/${group}/changes?limit=1`)
@@ -189,7 +193,7 @@ describe('removal in the middle of a stream', () => {
     expect(page.conversations.map(({ conversation }) => conversation)).not.toContain(group)
   })
 
-  it('[ACL1] [RES1] N54: after a removal while offline, a resume has only that change and left', async () => {
+  it('[ACL1] [RES1] N54: a member removed while offline gets only the removal and `left` at the resume', async () => {
     const [owner, removed] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id], 'a group')
     const { body } = await removed.expect<{ cursor: string }>(200, 'GET', '/v1/sync')
@@ -229,7 +233,7 @@ describe('removal in the middle of a stream', () => {
     stream.close()
   })
 
-  it('[ACL4] gives a new member the conversation as limited, with all its history', async () => {
+  it('[ACL4] a new member gets the conversation as `limited`, with all its history', async () => {
     const [owner, member] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [], 'a group with a past')
     const first = await owner.send(group, 'long ago')
@@ -287,7 +291,7 @@ describe('a revoked session', () => {
     own.close()
   })
 
-  it('[ACL2] N2 N3: signing out closes the socket and invalidates the cookie', async () => {
+  it('[ACL2] N2 N3: signing out closes the socket and invalidates the session cookie', async () => {
     const person = await signUp()
     const { cookie } = person
     const socket = await SocketUser.connect(server.url, { cookie })
@@ -306,7 +310,7 @@ interface Live {
 }
 
 describe('live values', () => {
-  it('[LIVE1] live values reach only members, the newest wins, and they expire', async () => {
+  it('[LIVE1] live values reach only members, expire, and only the newest is kept', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const [adaSocket, bobSocket, eveSocket] = await Promise.all(
@@ -338,7 +342,7 @@ describe('live values', () => {
       const answer = await bob.expect<{ values: Live[] }>(200, 'GET', `/v1/conversations/${conversation}/live`)
       return answer.body.values.every(({ key }) => key !== 'typing')
     })
-    // N55: a value always belongs to its sender, and a non-member's value is refused.
+    // N55: a live value always belongs to its sender. The live value of a non-member is refused.
     const refused = await eveSocket!.command('live', { conversation, key: 'typing', value: true, ttlMs: 1_000 })
     expect(refused.error?.code).toBe('not-found')
     expect(eveSocket!.named('live')).toEqual([])
@@ -347,8 +351,8 @@ describe('live values', () => {
   })
 })
 
-describe('presence', () => {
-  it('[PRES1] [PRES2] sends presence to watchers that share a conversation', async () => {
+describe('presence and status', () => {
+  it('[PRES1] [PRES2] presence reaches a user who watches and shares a conversation', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     await ada.createConversation('direct', [bob.id])
     const adaSocket = await SocketUser.connect(server.url, { cookie: ada.cookie })
@@ -376,7 +380,7 @@ describe('presence', () => {
     eveSocket.close()
   })
 
-  it('[PRES1] N55: a user cannot set the presence or read marker of another', async () => {
+  it('[PRES1] N55: a user cannot set the presence or the read marker of another user', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const { seq } = await bob.send(conversation, 'hello')
@@ -395,8 +399,8 @@ describe('presence', () => {
   })
 })
 
-describe('read markers', () => {
-  it('[OFF1] read markers reach other devices, and never move back', async () => {
+describe('read markers and unread counts', () => {
+  it("[OFF1] a read marker reaches the user's other devices, and never moves back", async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const device = await HttpUser.signIn(() => server.url, bob.handle, bob.password)
     const conversation = await ada.createConversation('direct', [bob.id])
@@ -428,7 +432,7 @@ describe('read markers', () => {
     socket.close()
   })
 
-  it('[OFF1] messages missed while offline are unread and in the log', async () => {
+  it('[OFF1] messages missed while offline count as unread, and are in the log', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const texts = Array.from({ length: 120 }, (_, index) => `while away ${index}`)

@@ -1,6 +1,6 @@
 /**
- * Clients other than our SDK: a stock socket.io-client over each of its transports, and plain curl.
- * They know only the wire protocol, and must get the same service as the SDK.
+ * Clients that do not use our SDK: a stock socket.io-client over each of its transports, and plain
+ * curl. They know only the wire protocol, and must get the same service as the SDK.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -49,7 +49,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
       ...(cursor !== undefined && { cursor }),
     })
 
-  it('[ACK1] [ORD3] receives ready, ordered changes and acknowledgements', async () => {
+  it('[ACK1] [ORD3] a stock client receives `ready`, acknowledgements, and all changes in order', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const [adaSocket, bobSocket] = await Promise.all([connect(ada), connect(bob)])
     const ready = adaSocket.named<Ready>('ready')[0]!
@@ -62,7 +62,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
       expect(answer.ok).toBe(true)
       expect(answer.seq).toBeGreaterThan(top)
       top = answer.seq as number
-      // Acknowledged means stored: a member can read the message at once.
+      // An acknowledged message is stored: another member can read it at once.
       await bob.expect(200, 'GET', `/v1/conversations/${conversation}/messages/${top}`)
     }
     for (const socket of [adaSocket, bobSocket]) {
@@ -75,7 +75,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     }
   })
 
-  it('[ORD2] [PUB1] [JOIN1] keeps the order of concurrent sends, also for a late connection', async () => {
+  it('[ORD2] [PUB1] [JOIN1] a stock client receives concurrent sends in order, also when it connects late', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const socket = await connect(ada)
     const answers = Promise.all(
@@ -94,7 +94,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     socket.close()
   })
 
-  it('[IDEM1] gets the first response again for the same clientId', async () => {
+  it('[IDEM1] a stock client that repeats a clientId gets the first response again', async () => {
     const { ada, conversation } = await twoPeople()
     const socket = await connect(ada)
     const message = { conversation, clientId: randomUUID(), text: 'once' }
@@ -106,7 +106,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     socket.close()
   })
 
-  it('[RES1] receives missed changes once, before ready, with auth.cursor', async () => {
+  it('[RES1] a stock client with a cursor receives missed changes once, before `ready`', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const before = await connect(bob)
     await ada.send(conversation, 'seen')
@@ -131,7 +131,7 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
     after.close()
   })
 
-  it('[RES2] receives reset for an invalid cursor', async () => {
+  it('[RES2] a stock client with an invalid cursor receives `reset`', async () => {
     const { bob } = await twoPeople()
     const socket = await connect(bob, 'bm9uc2Vuc2U')
     expect(socket.events[0]?.name).toBe('reset')
@@ -140,8 +140,8 @@ describe.each(transports)('a stock socket.io-client over %s', (_name, names) => 
   })
 })
 
-describe('polling with an upgrade', () => {
-  it('[NODE1] loses and repeats no message during the transport change', async () => {
+describe('a client that upgrades from polling to WebSocket', () => {
+  it('[NODE1] a client loses and repeats no message while it upgrades to WebSocket', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const socket = SocketUser.open(server.url, { cookie: bob.cookie, transports: ['polling', 'websocket'] })
     let upgraded = false
@@ -161,7 +161,7 @@ describe('polling with an upgrade', () => {
   })
 })
 
-describe('one cursor', () => {
+describe('one cursor, used on all transports', () => {
   it('[RES3] one cursor gives the same changes over Socket.IO, SSE and REST', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const group = await ada.createConversation('group', [bob.id], 'a second conversation')
@@ -207,7 +207,8 @@ describe('one cursor', () => {
       const stream = await SseClient.open(server.url, { cookie: bob.cookie, ...options })
       const ready = await stream.waitFor(({ name }) => name === 'ready', 'ready')
       expect(sort(stream.named('changes').map(({ data }) => data as Changes))).toEqual(expected)
-      // The stream's cursor also works in REST, and returns nothing more.
+      // The cursor in the `ready` event of the stream also works in REST. It returns no changes,
+      // because the stream has delivered all of them.
       const { body: rest } = await bob.expect<{ conversations: Changes[] }>(
         200,
         'GET',
@@ -224,7 +225,7 @@ interface CurlAnswer {
   readonly body: string
 }
 
-/** Runs curl with the cookie jar of one user. */
+/** Runs curl with the cookie file of one user. */
 function curl(jar: string, ...args: string[]): Promise<CurlAnswer> {
   return new Promise((resolve, reject) => {
     const child = spawn('curl', ['-sS', '-b', jar, '-c', jar, '-w', '\n%{http_code}', ...args], {
@@ -269,8 +270,8 @@ function curlStream(jar: string, url: string, lastEventId?: string): CurlStream 
 
 const json = ['-H', 'content-type: application/json']
 
-describe('curl alone', () => {
-  it('[SSE1] [RES1] [RES3] chats and resumes the stream after the server was killed', async () => {
+describe('a client that uses only curl', () => {
+  it('[SSE1] [RES1] [RES3] curl chats, and resumes its event stream after the server was killed', async () => {
     const own = await startServer()
     try {
       const post = (jar: string, path: string, body: object) =>
@@ -304,8 +305,8 @@ describe('curl alone', () => {
       const readyId = lastId()
       await waitForFact(() => lastId() !== readyId, { what: 'a checkpoint with an id' })
       for (let count = 0; count < 5; count += 1) await send(`after the checkpoint ${count}`)
-      // The server was killed mid-stream: curl may have printed some of the last five, but no event
-      // id covers them.
+      // The server was killed in the middle of the stream. curl may have printed some of the last
+      // five messages, but they came after the last event id, so the resume repeats them.
       await own.kill9()
       await stream.ended
       const firstText = stream.text()
@@ -336,8 +337,8 @@ describe('curl alone', () => {
           }
         }
       }
-      // No message is missing. Across both streams, repeats have equal content; within one stream
-      // nothing repeats.
+      // No message is missing. A change that both streams contain is equal in both. Within one
+      // stream no change is repeated.
       expect([...seen.keys()].sort((a, b) => a - b)).toEqual(acknowledged)
       expect(resumedSeqs).toEqual([...new Set(resumedSeqs)].sort((a, b) => a - b))
       expect(resumed.text()).not.toContain('event: reset')
@@ -346,7 +347,7 @@ describe('curl alone', () => {
     }
   })
 
-  it('[SSE1] streams every message sent after the response headers', async () => {
+  it('[SSE1] an event stream contains every message sent after its response headers', async () => {
     const { ada, bob, conversation } = await twoPeople()
     for (let attempt = 0; attempt < 10; attempt += 1) {
       const stream = await SseClient.open(server.url, { cookie: bob.cookie })
@@ -362,7 +363,7 @@ describe('curl alone', () => {
     }
   })
 
-  it('[SSE1] sends ids only on ready and checkpoint, and a heartbeat within 15 s', async () => {
+  it('[SSE1] an event stream has ids only on `ready` and `checkpoint`, and a heartbeat within 15 s', async () => {
     const { ada, bob, conversation } = await twoPeople()
     const stream = await SseClient.open(server.url, { cookie: bob.cookie })
     await stream.waitFor(({ name }) => name === 'ready', 'ready')

@@ -1,11 +1,12 @@
 /**
- * Clients that openapi-generator makes from the OpenAPI document must compile: in a language that
- * checks types at build time, and in one that checks fields at run time. The Go client must also
- * read the responses of a real server, and fields that it does not know.
+ * Clients that openapi-generator makes from our OpenAPI document. The TypeScript, Go and Python
+ * clients must compile. The Go client must also read the responses of a real server, and ignore
+ * fields that it does not know.
  *
  * The generator is a Java program of 30 MB. The test looks for it in OPENAPI_GENERATOR_JAR and in
  * Maven's folder, or fetches it with Maven. If a needed program is missing, the test is skipped
- * with a reason. Even then, portable-schema.test.ts checks the same rules without the generator.
+ * with a reason. portable-schema.test.ts checks the schema rules behind these tests without the
+ * generator.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -31,7 +32,7 @@ const timeoutMs = 240_000
 
 let server: ServerProcess
 let folder: string
-/** Reason why there are no clients. Undefined when they exist. */
+/** Reason why no clients were generated. Undefined if they were. */
 let absence: string | undefined
 
 async function has(program: string, ...args: string[]): Promise<boolean> {
@@ -89,7 +90,7 @@ afterAll(async () => {
 })
 
 it(
-  'TypeScript: the client compiles',
+  'the generated TypeScript client compiles',
   async (context) => {
     if (absence !== undefined) return context.skip(absence)
     const options = [
@@ -113,7 +114,7 @@ it(
 )
 
 it(
-  'Go: the client compiles and reads responses, also with unknown fields',
+  'the generated Go client reads server responses, and ignores unknown fields',
   async (context) => {
     if (absence !== undefined) return context.skip(absence)
     if (!(await has('go', 'version'))) return context.skip('no Go is installed')
@@ -169,7 +170,7 @@ func TestClient(t *testing.T) {
 )
 
 it(
-  'Python: the client compiles',
+  'the generated Python client compiles',
   async (context) => {
     if (absence !== undefined) return context.skip(absence)
     if (!(await has('python3', '--version'))) return context.skip('no Python is installed')

@@ -1,13 +1,13 @@
 /**
- * The database epoch changes under a running server, as after a restored backup or a failover to a
- * standby.
+ * The database epoch (the identity of one database history) changes under a running server, as
+ * after a restored backup or a failover to a standby.
  */
 import { randomUUID } from 'node:crypto'
 import { hasPostgres, HttpUser, SocketUser, startServer, usePostgres, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
 it.runIf(hasPostgres())(
-  '[RES2] makes every client reload after the database epoch changed, and keeps serving',
+  '[RES2] a changed database epoch makes every client reload, and the server keeps working',
   async () => {
     const databases = await usePostgres()
     const databaseUrl = await databases.createDatabase()
@@ -41,7 +41,8 @@ it.runIf(hasPostgres())(
       expect(await again.command('send', { conversation, clientId: randomUUID(), text: 'after' })).toMatchObject({
         ok: true,
       })
-      // The sweep has started in the new epoch: it issues a position, with the new epoch.
+      // A checkpoint proves that the server follows the log in the new epoch: its cursor contains
+      // the new epoch, and is accepted.
       const checkpoint = await again.waitFor(({ name }) => name === 'checkpoint', 'checkpoint')
       const sync = await ada.expect<{ epoch: string; reset?: boolean }>(
         200,

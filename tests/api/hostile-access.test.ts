@@ -1,6 +1,6 @@
 /**
- * Non-members, former members and members without the right role, against everything in a
- * conversation (N50–N59).
+ * Access tests: non-members, former members and members without the right role try every operation
+ * on a conversation (N50–N59).
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser } from '@chorus/testkit'
@@ -35,7 +35,7 @@ afterAll(async () => {
   await server.remove()
 })
 
-/** Returns every request that names a conversation. */
+/** Returns one request for every HTTP operation on a conversation. */
 function requests(): [string, string, unknown][] {
   const base = `/v1/conversations/${group}`
   const thumb = encodeURIComponent('👍')
@@ -100,7 +100,7 @@ describe('a conversation of other users', () => {
     expect(body.message).toMatchObject({ text: 'for us alone', version: target })
   })
 
-  it('[ACL3] a request without a session gets unauthenticated, and no stream', async () => {
+  it('[ACL3] requests without a session get unauthenticated, and no event stream', async () => {
     const nobody = HttpUser.stranger(server.url)
     for (const [method, path, body] of [
       ...requests(),
@@ -120,7 +120,7 @@ describe('a conversation of other users', () => {
     }
   })
 
-  it('[ACL1] N53: no event, namespace or guessed name joins a room', async () => {
+  it('[ACL1] N53: a non-member who guesses names of events and namespaces receives nothing', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: stranger.cookie })
     for (const name of ['join', 'subscribe', 'room', 'joinRoom', 'socketsJoin']) {
       const answer = await socket.command(name, { conversation: group, room: group })
@@ -132,8 +132,8 @@ describe('a conversation of other users', () => {
     await raw.waitForPacket((packet) => packet.startsWith(`44/${group},`), 'a refusal of the namespace')
     await owner.send(group, 'not for guessers')
     const own = await stranger.createConversation('group', [], 'a barrier')
-    // Wait for the conversation first: a page read after the barrier was sent would already include
-    // it.
+    // Wait until both connections know the new conversation. Otherwise they could receive the
+    // barrier in the conversation's first page, instead of as a change after all earlier ones.
     await socket.waitFor(({ name, payload }) => name === 'conversation' && JSON.stringify(payload).includes(own))
     await raw.waitForPacket((packet) => packet.startsWith('42["conversation"') && packet.includes(own))
     const { seq } = await stranger.send(own, 'barrier')
@@ -146,7 +146,7 @@ describe('a conversation of other users', () => {
   })
 })
 
-describe('rights of members', () => {
+describe('the rights of members', () => {
   it('[ACL3] N50: a member edits and deletes only their own messages, on every transport', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: member.cookie })
     expect((await socket.command('edit', { conversation: group, seq: target, text: 'changed' })).error?.code).toBe(
@@ -161,7 +161,7 @@ describe('rights of members', () => {
     socket.close()
   })
 
-  it('[ACL3] N57: members cannot raise their role, and the last owner stays', async () => {
+  it('[ACL3] N57: a member cannot raise their own role, and the last owner stays owner', async () => {
     for (const role of ['owner', 'moderator']) {
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/${member.id}`, { role })
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/me`, { role })
@@ -181,7 +181,7 @@ describe('rights of members', () => {
     ).not.toEqual([])
   })
 
-  it('[ACL1] [ORD1] N57: racing additions and removals end in the state of the log', async () => {
+  it('[ACL1] [ORD1] N57: after concurrent additions and removals, the member list matches the log', async () => {
     const circle = await owner.createConversation('group', [], 'a race')
     await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
@@ -206,7 +206,7 @@ describe('rights of members', () => {
     await member.expect(last?.type === 'member.joined' ? 200 : 404, 'GET', `/v1/conversations/${circle}`)
   })
 
-  it('[IDEM1] a repeated send after a removal gets the first response', async () => {
+  it('[IDEM1] a removed member who repeats an old send gets the first response', async () => {
     const circle = await owner.createConversation('group', [member.id], 'for a while')
     const clientId = randomUUID()
     const first = await member.send(circle, 'before', clientId)
@@ -228,7 +228,7 @@ describe('fields that a client may not set', () => {
     },
   )
 
-  it('N58: id, role and admin are refused in a profile and at sign-up', async () => {
+  it('N58: a profile and a sign-up with id or role are refused', async () => {
     await member.expect(400, 'PATCH', '/v1/users/me', { id: owner.id })
     await member.expect(400, 'PATCH', '/v1/users/me', { role: 'owner' })
     await HttpUser.stranger(server.url).expect(400, 'POST', '/v1/users', {

@@ -1,7 +1,7 @@
 /**
- * Bodies, queries and packets that are no valid request. Each is refused with an error of the
- * catalogue on every transport, nothing is stored, and the server keeps working (N60, N65, N70–N75,
- * N79, N80, N92, N95).
+ * Bodies, queries and packets that are not valid requests. The server refuses each with an error
+ * from its error catalogue on every transport, stores nothing, and keeps working (N60, N65,
+ * N70–N75, N79, N80, N92, N95).
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser } from '@chorus/testkit'
@@ -22,7 +22,7 @@ beforeAll(async () => {
   socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
 })
 
-// After each case, the next valid message must get the next seq, which proves that the bad input
+// After each test, the next valid message must get the next seq. This proves that the invalid input
 // stored nothing. The socket must still be connected.
 let top = 0
 afterEach(async () => {
@@ -68,7 +68,10 @@ const post = (rawBody: string | Buffer) =>
 const id = '0190a0a0-0000-4000-8000-000000000002'
 const wrap = (value: string) => `{"clientId":"${id}","text":"x","data":${value}}`
 
-/** Bodies that are no JSON, or JSON that two parsers may read differently. */
+/**
+ * Bodies that are not valid JSON, JSON that two parsers may read differently, and JSON that is not
+ * a valid message.
+ */
 const malformed: [string, string | Buffer][] = [
   ['nothing', ''],
   ['a blank', ' '],
@@ -153,12 +156,12 @@ const malformed: [string, string | Buffer][] = [
   ['no text', `{"clientId":"${id}","text":""}`],
 ]
 
-describe('bodies that are no message', () => {
-  it.each(malformed)('[BAD1] N70 N71 N72 N73 N74 N75 N80: refuses the body: %s', async (what, body) => {
+describe('the body of a message', () => {
+  it.each(malformed)('[BAD1] N70 N71 N72 N73 N74 N75 N80: a message body is refused: %s', async (what, body) => {
     expectRefusal(await post(body), what)
   })
 
-  it('[BAD1] N80: refuses malformed bodies on every path that takes one', async () => {
+  it('[BAD1] N80: malformed bodies are refused on every path that takes a body', async () => {
     const base = `/v1/conversations/${conversation}`
     const addresses: [string, string][] = [
       ['POST', '/v1/users'],
@@ -174,7 +177,7 @@ describe('bodies that are no message', () => {
       ['POST', '/v1/presence'],
       ['PUT', '/v1/status'],
     ]
-    // Some paths accept a missing or an empty body.
+    // Some of these paths accept a missing or an empty body, so those two are left out.
     const bodies = malformed.filter(([what]) => !['nothing', 'an empty object'].includes(what)).map(([, body]) => body)
     for (const [method, path] of addresses) {
       for (const rawBody of bodies) {
@@ -187,7 +190,7 @@ describe('bodies that are no message', () => {
     }
   }, 60_000)
 
-  it('[LIM1] N81: refuses a body one byte over the limit, also without a length', async () => {
+  it('[LIM1] N81: a body one byte above the limit is refused, also without a Content-Length', async () => {
     const fill = (bytes: number) => {
       const rest = `{"clientId":"${randomUUID()}","text":"x","data":""}`
       return rest.replace('"data":""', `"data":"${'a'.repeat(bytes - rest.length)}"`)
@@ -199,8 +202,8 @@ describe('bodies that are no message', () => {
       headers: { 'transfer-encoding': 'chunked' },
     })
     expect(chunked.status).toBe(413)
-    // A body at the limit is read, and then refused by the schema, because `data` has a smaller
-    // limit.
+    // The server reads a body at the limit. It then refuses this body for another reason: its field
+    // `data` is too long.
     expect((await post(fill(131_072))).body).toMatchObject({ detail: expect.stringContaining('data') as string })
   })
 })
@@ -235,8 +238,8 @@ const wrongValues: unknown[] = [
   '1; drop table messages',
 ]
 
-describe('values of the wrong type', () => {
-  it('[BAD1] N60 N70 N74: refuses values of the wrong type for every event and field', async () => {
+describe('values of the wrong type or range', () => {
+  it('[BAD1] N60 N70 N74: values of the wrong type are refused for every event and field', async () => {
     const right: Record<string, Record<string, unknown>> = {
       send: { conversation, clientId: id, text: 'x', replyTo: 1, attachments: [], data: {} },
       edit: { conversation, seq: 1, text: 'x' },
@@ -273,7 +276,7 @@ describe('values of the wrong type', () => {
     }
   }, 60_000)
 
-  it('[BAD1] N70 N71 N75: refuses prototype keys, deep nesting and broken strings in packets', async () => {
+  it('[BAD1] N70 N71 N75: packets with prototype keys, deep nesting or broken strings are refused', async () => {
     const raw = await EngineClient.connect(server.url, { cookie: ada.cookie })
     const bodies = [
       '{"__proto__":{"isAdmin":true}}',
@@ -295,7 +298,7 @@ describe('values of the wrong type', () => {
     raw.close()
   })
 
-  it('[LIM1] N74 N92: refuses invalid limits, seqs and ids in paths and queries', async () => {
+  it('[LIM1] N74 N92: invalid limits, seqs and ids in paths and queries are refused', async () => {
     const base = `/v1/conversations/${conversation}`
     for (const query of [
       'limit=1e9',
@@ -344,7 +347,7 @@ describe('values of the wrong type', () => {
     expectRefusal(await ada.call('GET', `/v1/sync?cursor=${'x'.repeat(1_025)}`), 'a long cursor')
   })
 
-  it('[RES2] answers an invalid cursor with reset, over REST and Socket.IO', async () => {
+  it('[RES2] an invalid cursor gets `reset`, over REST and Socket.IO', async () => {
     for (const cursor of ['x', '0', 'AAAA', 'eyJhIjoxfQ', '-', '_'.repeat(1_024)]) {
       const { body } = await ada.expect<{ reset?: boolean }>(200, 'GET', `/v1/sync?cursor=${cursor}`)
       expect(body.reset, cursor).toBe(true)
@@ -354,8 +357,8 @@ describe('values of the wrong type', () => {
   })
 })
 
-describe('expensive strings', () => {
-  it('N79: handles long repetitions without delay', async () => {
+describe('strings that are expensive to process', () => {
+  it('N79: long repetitions are handled without delay', async () => {
     const strings = [
       `${'a'.repeat(19_000)}!`,
       `@${'a'.repeat(19_000)}`,
@@ -378,7 +381,7 @@ describe('expensive strings', () => {
     expect(answer.error?.code).toBe('too-large')
   })
 
-  it('N65: refuses oversized or malformed passwords and handles before hashing', async () => {
+  it('N65: oversized or malformed passwords and handles are refused before hashing', async () => {
     const stranger = HttpUser.stranger(server.url)
     for (const fields of [
       { password: 'x'.repeat(100_000) },
@@ -396,7 +399,7 @@ describe('expensive strings', () => {
       expectRefusal(await stranger.call('POST', '/v1/users', body), JSON.stringify(fields).slice(0, 60))
     }
     await stranger.expect(401, 'POST', '/v1/session', { handle: ada.handle, password: 'a\u2028b' })
-    // The same letters in another Unicode form are the same password.
+    // The same characters in another Unicode form are the same password.
     await HttpUser.signUp(() => server.url, { handle: 'composed', password: 'éééééééé'.normalize('NFC') })
     await stranger.expect(200, 'POST', '/v1/session', {
       handle: 'composed',
@@ -404,7 +407,7 @@ describe('expensive strings', () => {
     })
   })
 
-  it('N95: line breaks never reach a header', async () => {
+  it('N95: line breaks in a request never reach a response header', async () => {
     const answer = await ada.call('GET', '/v1/session%0d%0ax-injected:%201', undefined, {
       headers: { 'user-agent': 'x'.repeat(2_000) },
     })

@@ -1,6 +1,6 @@
 /**
- * Requests from pages of foreign origins. They are refused before any other check on every
- * transport, and their origin is never reflected (N9–N17).
+ * Requests from web pages of foreign origins. The server refuses them before any other check on
+ * every transport, and never repeats their origin in a response header (N9–N17).
  */
 import { EngineClient, HttpUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
@@ -48,8 +48,8 @@ const browserHeaders = [
   { 'sec-fetch-mode': 'websocket', 'sec-fetch-dest': 'websocket' },
 ]
 
-describe('a foreign Origin', () => {
-  it.each(foreign)('[ACL3] N9 N13 N14 N15 N17: %j is refused by REST, WebSocket, polling and SSE', async (origin) => {
+describe('the check of the Origin header', () => {
+  it.each(foreign)('[ACL3] N9 N13 N14 N15 N17: REST, WebSocket, polling and SSE refuse the foreign origin %j', async (origin) => {
     const headers = { origin }
     for (const [method, path, body] of [
       ['POST', '/v1/conversations', { kind: 'group', name: 'forged' }],
@@ -74,7 +74,7 @@ describe('a foreign Origin', () => {
   })
 
   it.each(browserHeaders)(
-    '[ACL3] N13: a browser without Origin may not upgrade, poll or change: %j',
+    '[ACL3] N13: a browser without Origin cannot connect, open a stream or write: %j',
     async (headers) => {
       const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
       await socket.waitForClose()
@@ -84,7 +84,7 @@ describe('a foreign Origin', () => {
     },
   )
 
-  it.each(['https://app.example', 'https://other.example'])('%s is allowed on every transport', async (origin) => {
+  it.each(['https://app.example', 'https://other.example'])('the origin %s is allowed on every transport', async (origin) => {
     const headers = { origin }
     await ada.expect(200, 'GET', '/v1/session', undefined, { headers })
     const socket = await EngineClient.connect(server.url, { cookie: ada.cookie, headers })
@@ -95,9 +95,9 @@ describe('a foreign Origin', () => {
   })
 })
 
-describe('forged requests', () => {
+describe('cross-site request forgery', () => {
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/json', ''])(
-    'N10 N11: a body of type %j is refused',
+    'N10 N11: a request body of type %j is refused',
     async (type) => {
       const rawBody = JSON.stringify({ kind: 'group', name: 'forged' })
       const answer = await ada.call<{ code: string }>('POST', '/v1/conversations', undefined, {

@@ -1,6 +1,6 @@
 /**
- * Packets, frames and connections that no client library makes. The server refuses each of them or
- * closes its connection, and keeps serving other clients (N76–N78, N81–N92, N94).
+ * Packets, frames and connections that no client library makes. For each, the server refuses the
+ * input or closes the connection, and keeps serving other clients (N76–N78, N81–N92, N94).
  */
 import { randomUUID } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
@@ -21,7 +21,7 @@ let server: ServerProcess
 let ada: HttpUser
 let bob: HttpUser
 let conversation: string
-/** Connection of another user, who must not notice the attacks. */
+/** Connection of another user, which must stay open and receive messages during every attack. */
 let bystander: SocketUser
 
 beforeAll(async () => {
@@ -46,10 +46,7 @@ afterAll(async () => {
 
 const open = () => EngineClient.connect(server.url, { cookie: ada.cookie })
 
-/**
- * Waits until the connection is closed or responds correctly to a send. Fails on every other
- * outcome.
- */
+/** Waits until the connection is closed or acknowledges a send. Fails on every other outcome. */
 async function closedOrSane(client: EngineClient, what: string): Promise<void> {
   client.send(`42777["send",{"conversation":"${conversation}","clientId":"${randomUUID()}","text":"still here"}]`)
   await waitForFact(() => client.isClosed || client.packets.some((packet) => packet.startsWith('43777[{"ok":true')), {
@@ -58,7 +55,7 @@ async function closedOrSane(client: EngineClient, what: string): Promise<void> {
   client.close()
 }
 
-describe('packets', () => {
+describe('Socket.IO packets', () => {
   it.each([
     '4abc',
     '4',
@@ -112,20 +109,20 @@ describe('packets', () => {
     `42["${'x'.repeat(10_000)}",{}]`,
     `42["send",${'['.repeat(20_000)}${']'.repeat(20_000)}]`,
     '42["\ufffd\ufffd"]',
-  ])('[LIM1] N76 N77: survives the packet %j', async (packet) => {
+  ])('[LIM1] N76 N77: the server survives the packet %j', async (packet) => {
     const client = await open()
     client.send(packet)
     await closedOrSane(client, packet.slice(0, 40))
   })
 
-  it('[LIM1] N76: closes a client that leaves the namespace and sends later', async () => {
+  it('[LIM1] N76: a client that leaves the namespace and then sends is served or closed', async () => {
     const client = await open()
     client.send('41')
     await bob.expect(200, 'GET', '/readyz')
     await closedOrSane(client, 'leaving')
   })
 
-  it('[LIM1] N77: survives missing attachments and unannounced binary data', async () => {
+  it('[LIM1] N77: the server survives missing attachments and unannounced binary data', async () => {
     for (const frames of [
       ['451-["send",{"_placeholder":true,"num":0}]', Buffer.from('x'), Buffer.from('y')],
       [Buffer.from([4, 1, 2, 3])],
@@ -138,7 +135,7 @@ describe('packets', () => {
     }
   })
 
-  it('[LIM1] N81: answers a packet at the limit, closes one byte above it', async () => {
+  it('[LIM1] N81: a packet at the size limit is answered, one byte more closes the connection', async () => {
     const fill = (bytes: number) => {
       const packet = `421["send",{"text":""}]`
       return packet.replace('""', `"${'a'.repeat(bytes - packet.length)}"`)
@@ -153,7 +150,7 @@ describe('packets', () => {
     expect(over.end).toEqual({ code: 1009 })
   })
 
-  it('[ACL3] N76: survives invalid events without an acknowledgement', async () => {
+  it('[ACL3] N76: the server survives invalid events that request no acknowledgement', async () => {
     const client = await open()
     client.send('42["send"]')
     client.send('42["delete",{"conversation":"x"}]')
@@ -162,7 +159,7 @@ describe('packets', () => {
   })
 })
 
-describe('frames', () => {
+describe('WebSocket frames and poll bodies', () => {
   async function upgrade(extensions?: string): Promise<RawSocket> {
     const socket = await RawSocket.connect(server.port)
     socket.send(
@@ -182,7 +179,7 @@ describe('frames', () => {
     return socket
   }
 
-  /** Builds one frame. A masked frame has the mask 0. */
+  /** Builds one WebSocket frame. A masked frame uses the mask 0, so its payload stays readable. */
   function frame(first: number, payload: Buffer, masked = true): Buffer {
     const length =
       payload.length < 126
@@ -216,13 +213,13 @@ describe('frames', () => {
       'a length over the limit, before its bytes',
       () => Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0, 0, 0, 0]),
     ],
-  ])('[LIM1] N78: %s ends the connection', async (_what, make) => {
+  ])('[LIM1] N78: a WebSocket frame is refused by closing its connection: %s', async (_what, make) => {
     const socket = await upgrade()
     socket.send(make())
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: limits a message in many tiny fragments like a whole one', async () => {
+  it('[LIM1] N78: a message in many tiny fragments has the size limit of a whole one', async () => {
     const socket = await upgrade()
     const part = frame(0x00, Buffer.from('a'))
     socket.send(frame(0x01, Buffer.from('4')))
@@ -232,14 +229,14 @@ describe('frames', () => {
     await socket.waitForClose()
   })
 
-  it('[LIM1] N82: offers no compression, and closes on a compressed bomb', async () => {
+  it('[LIM1] N82: the server offers no compression, and closes on compressed data', async () => {
     const socket = await upgrade('permessage-deflate; client_max_window_bits')
     expect(socket.text).not.toMatch(/sec-websocket-extensions/i)
     socket.send(frame(0xc1, deflateRawSync(Buffer.alloc(50_000_000, 'a'))))
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: refuses thousands of headers, and binary bodies of polls', async () => {
+  it('[LIM1] N78: thousands of headers and binary poll bodies are refused', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n`)
     for (let count = 0; count < 4_000; count += 1) socket.send(`X-${count}: y\r\n`)
@@ -257,7 +254,7 @@ describe('frames', () => {
     }
   })
 
-  it('[LIM1] N78 N81: a malformed or oversized poll body ends only that poll', async () => {
+  it('[LIM1] N78 N81: a malformed or oversized poll body disturbs no other connection', async () => {
     const bodies: [string, Buffer | string][] = [
       ['application/octet-stream', Buffer.from([4, 0, 255])],
       ['text/plain;charset=UTF-8', 'a'.repeat(140_000)],
@@ -282,14 +279,14 @@ describe('frames', () => {
   })
 })
 
-describe('too many and too slow', () => {
-  it('[LIM1] N83 N84: limits connections per address, ends idle handshakes, frees their places', async () => {
+describe('too many connections or events', () => {
+  it('[LIM1] N83 N84: connections per address are limited, and closed ones free their places', async () => {
     const idle = Array.from({ length: 80 }, () => EngineClient.open(server.url, { cookie: ada.cookie }))
     await waitForFact(() => idle.every((client) => client.isClosed || client.packets.length > 0), {
       what: 'an answer to each handshake',
     })
-    // The bystander holds one place, so at most 59 remain. The server refuses the namespace on all
-    // other connections.
+    // One of the 60 allowed connections belongs to the bystander, so at most 59 can join the
+    // namespace. The server refuses it to all others.
     for (const client of idle) client.send('40')
     await waitForFact(
       () => idle.every((client) => client.isClosed || client.packets.some((packet) => /^(40\{|44\{)/.test(packet))),
@@ -320,13 +317,13 @@ describe('too many and too slow', () => {
     })
   })
 
-  it('[LIM1] N84: closes a socket that never joins the namespace', async () => {
+  it('[LIM1] N84: a socket that never joins the namespace is closed', async () => {
     const client = EngineClient.open(server.url, { cookie: ada.cookie })
     await client.waitForPacket((packet) => packet.startsWith('0{'))
     await client.waitForClose(8_000)
   })
 
-  it('[LIM1] N85: refuses every other namespace', async () => {
+  it('[LIM1] N85: every unknown namespace is refused', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`40/n${count},`)
     await waitForFact(
@@ -338,7 +335,7 @@ describe('too many and too slow', () => {
     await closedOrSane(client, 'a thousand namespaces')
   })
 
-  it('[LIM1] N86: cuts off a flood of events without starving other clients', async () => {
+  it('[LIM1] N86: a flood of events is cut off, and other clients are served', async () => {
     const flooder = await open()
     const memory = readResidentBytes(server.pid)
     const packet = `421["send",{"conversation":"${conversation}","clientId":"${randomUUID()}","text":"flood"}]`
@@ -368,7 +365,7 @@ describe('too many and too slow', () => {
     expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
   })
 
-  it('[LIM1] N90: throttles ten thousand typing events before they reach a listener', async () => {
+  it('[LIM1] N90: ten thousand typing events are throttled before they reach other members', async () => {
     const client = await open()
     const before = bystander.named('live').length
     for (let count = 0; count < 10_000; count += 1) {
@@ -385,7 +382,7 @@ describe('too many and too slow', () => {
     client.close()
   })
 
-  it('[LIM1] N86: answers HTTP requests above the limit with 429 and Retry-After', async () => {
+  it('[LIM1] N86: HTTP requests above the rate limit get 429 and Retry-After', async () => {
     const carol = await HttpUser.signUp(() => server.url)
     const answers = await Promise.all(
       Array.from({ length: 300 }, () => carol.call<{ code: string }>('GET', '/v1/session')),
@@ -399,13 +396,13 @@ describe('too many and too slow', () => {
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]))
   })
 
-  it('[LIM1] N87: ignores forged acknowledgements', async () => {
+  it('[LIM1] N87: forged acknowledgements are ignored', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`43${count}[{"ok":true}]`)
     await closedOrSane(client, 'acknowledgements of nothing')
   })
 
-  it('[LIM2] N91: serves or refuses a reconnection loop, and frees its places', async () => {
+  it('[LIM2] N91: after a loop of reconnections, the client can still connect', async () => {
     for (let count = 0; count < 200; count += 1) {
       const client = EngineClient.open(server.url, { cookie: ada.cookie })
       if (count % 2 === 0) await client.waitForPacket((packet) => packet.startsWith('0{'))
@@ -420,9 +417,9 @@ describe('too many and too slow', () => {
   })
 })
 
-describe('slow requests', () => {
-  // Each test waits for a timeout of the server, so they run concurrently.
-  it.concurrent('[LIM1] N89: cuts off headers that arrive byte by byte', async () => {
+describe('slow HTTP requests', () => {
+  // Each test waits until a timeout of the server ends its request, so the tests run concurrently.
+  it.concurrent('[LIM1] N89: a request whose headers arrive byte by byte is cut off', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send('GET /v1/session HTTP/1.1\r\nHost: x\r\nX-Slow: ')
     const timer = setInterval(() => socket.send('a'), 200)
@@ -431,7 +428,7 @@ describe('slow requests', () => {
     expect([0, 408]).toContain(socket.status)
   })
 
-  it.concurrent('[LIM1] N89: cuts off a body that never ends', async () => {
+  it.concurrent('[LIM1] N89: a request whose body never ends is cut off', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(
       `POST /v1/session HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`,
@@ -453,14 +450,14 @@ describe('malformed HTTP requests', () => {
     ['chunks of no size', 'Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n'],
     ['a header with a bare line feed in it', 'X: a\n\tb\r\nContent-Length: 2\r\n\r\n{}'],
     ['a header with NUL', 'X: a\u0000b\r\nContent-Length: 2\r\n\r\n{}'],
-  ])('N93: refuses %s', async (_what, rest) => {
+  ])('N93: an HTTP request is refused for %s', async (_what, rest) => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${rest}`)
     expect(await socket.waitForStatus()).toBe(400)
     socket.close()
   })
 
-  it('[LIM1] N94: ignores forwarded headers from an untrusted address', async () => {
+  it('[LIM1] N94: the server ignores forwarded headers from an untrusted address', async () => {
     const stranger = HttpUser.stranger(server.url)
     const statuses = new Set<number>()
     for (let count = 0; count < 14; count += 1) {
@@ -486,7 +483,7 @@ describe('malformed HTTP requests', () => {
     expect(spoofed.status).toBe(403)
   })
 
-  it('[SSE1] N88 N92: refuses a stream with credentials in the URL, or the wrong Accept', async () => {
+  it('[SSE1] N88 N92: an event stream with credentials in the URL or a wrong Accept is refused', async () => {
     for (const query of ['token=x', 'session=x', 'chorus_session=x', 'cursor=a&cursor=b&token=x']) {
       await bob.expect(400, 'GET', `/v1/events?${query}`)
     }

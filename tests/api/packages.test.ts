@@ -1,6 +1,6 @@
 /**
- * The packages as they are published. The server's tarball, unpacked into an empty folder with its
- * dependencies, serves the web application and the API.
+ * The npm packages as they are published. The package of the server, unpacked into an empty folder
+ * with its dependencies, must serve the web application and the API.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
@@ -18,7 +18,10 @@ interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
 }
 
-/** Packs a package of the workspace and unpacks it into node_modules. Returns its files. */
+/**
+ * Packs a package of the workspace and unpacks it into node_modules. Returns the names of its
+ * files.
+ */
 function install(name: string): string[] {
   const tarball = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder, '-w', `@chorus/${name}`], {
     cwd: root,
@@ -30,7 +33,9 @@ function install(name: string): string[] {
   return readdirSync(target, { recursive: true, encoding: 'utf8' })
 }
 
-/** Links the dependencies that are no packages of the workspace: the test needs no network. */
+/**
+ * Links all dependencies from other sources than the workspace, so that the test needs no network.
+ */
 function linkDependencies(name: string): void {
   const manifest = JSON.parse(readFileSync(join(modules, '@chorus', name, 'package.json'), 'utf8')) as Manifest
   for (const dependency of Object.keys(manifest.dependencies ?? {})) {
@@ -51,14 +56,14 @@ beforeAll(() => {
 
 afterAll(() => removeTempDir(folder))
 
-it.each(['protocol', 'client', 'react', 'server'])('packs %s without tests and fixtures, and with a README', (name) => {
+it.each(['protocol', 'client', 'react', 'server'])('the published package %s has a README, but no tests and no fixtures', (name) => {
   const packed = files.get(name) ?? []
   expect(packed).toContain('README.md')
   expect(packed).toContain('package.json')
   expect(packed.filter((path) => /[.](test|suite)[.]tsx?$|(^|\/)testing(\/|$)/.test(path))).toEqual([])
 })
 
-it('serves the page and the API from the tarball of the server in an empty folder', async () => {
+it('the published server serves the web page and the API from an empty folder', async () => {
   linkDependencies('protocol')
   linkDependencies('server')
   const command = join(modules, '@chorus/server/bin/chorus.js')

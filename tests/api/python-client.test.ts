@@ -1,6 +1,6 @@
 /**
- * A real python-socketio client. It keeps the cookie in its own jar, and quotes cookie values by
- * its own rules.
+ * A real python-socketio client. It stores the session cookie by itself, and quotes cookie values
+ * by rules of Python.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -15,7 +15,7 @@ const run = promisify(execFile)
 
 let server: ServerProcess
 let folder: string
-/** Reason why there is no client. Undefined when it exists. */
+/** Reason why Python or its client cannot be installed. Undefined if they are installed. */
 let absence: string | undefined
 
 beforeAll(async () => {
@@ -39,7 +39,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-it('[ACK1] signs in with aiohttp and chats, thirty times in a row', async (context) => {
+it('[ACK1] a Python client signs in with aiohttp and chats, thirty times', async (context) => {
   if (absence !== undefined) return context.skip(absence)
   const script = join(folder, 'chat.py')
   await writeFile(

@@ -1,13 +1,13 @@
 /**
- * Runs a whole chat at the most verbose log level, then checks everything the server wrote
- * (N66–N68, N100–N102).
+ * Runs a whole chat at the most verbose log level, then checks that neither the log nor a response
+ * of the server contains a secret (N66–N68, N100–N102).
  */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('N66 N67 N100: logs no cookie, password, cursor, token or message', async () => {
+it('N66 N67 N100: the log contains no cookie, password, cursor, token or message', async () => {
   const server = await startQuickServer({ env: { LOG_LEVEL: 'trace' } })
   try {
     const password = `secret-password-${randomUUID()}`
@@ -29,7 +29,7 @@ it('N66 N67 N100: logs no cookie, password, cursor, token or message', async () 
     const ready = await stream.waitFor(({ name: event }) => event === 'ready', 'ready')
     secrets.push((ready.data as { cursor: string }).cursor)
 
-    // Provoke refusals as well, because secrets can leak in error paths.
+    // Cause refusals as well, because code that reports errors often leaks secrets.
     await ada.call('POST', '/v1/session', { handle: ada.handle, password: `${password}x` })
     await ada.call('POST', '/v1/session', undefined, { rawBody: `{"password":"${password}"` })
     await ada.call('POST', `/v1/conversations/${conversation}/messages`, { clientId: 'x', text })
@@ -63,7 +63,7 @@ it('N66 N67 N100: logs no cookie, password, cursor, token or message', async () 
   }
 })
 
-it('N66 N101 N102: refuses tokens in URLs, hides internals, serves no private files', async () => {
+it('N66 N101 N102: the server refuses tokens in URLs, and serves no internals or private files', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -113,7 +113,7 @@ it('N66 N101 N102: refuses tokens in URLs, hides internals, serves no private fi
   }
 })
 
-it('[ACL2] N1: never adopts a session id chosen by a client', async () => {
+it('[ACL2] N1: signing in never adopts a session id that the client chose', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)

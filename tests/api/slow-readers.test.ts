@@ -1,6 +1,6 @@
 /**
- * Clients that never read. Each is closed as slow, the server's memory stays bounded, and other
- * clients keep receiving (SLOW1).
+ * Clients that connect and never read. The server closes each of them as slow, its memory stays
+ * bounded, and other clients keep receiving (rule SLOW1).
  */
 import {
   EngineClient,
@@ -38,7 +38,7 @@ afterAll(async () => {
 const messageBytes = 20_000
 const text = 'x'.repeat(messageBytes)
 
-/** Returns the number of connections closed as slow so far. */
+/** Returns how many connections the server has closed as slow so far. */
 async function readSlowCloses(): Promise<number> {
   const answer = await HttpUser.stranger(`http://127.0.0.1:${metricsPort}`).expect<string>(200, 'GET', '/metrics')
   const lines = answer.body.matchAll(/^chorus_slow_closes_total\{[^}]*\} (\d+)$/gm)
@@ -55,14 +55,14 @@ async function sendMany(user: HttpUser, conversation: string, count: number): Pr
   return last
 }
 
-it('[SLOW1] [LIM1] closes unread WebSockets, polls and streams, while a reader gets everything', async () => {
+it('[SLOW1] [LIM1] clients that never read are closed, while another client receives everything', async () => {
   const [ada, slow] = await Promise.all([HttpUser.signUp(() => server.url), HttpUser.signUp(() => server.url)])
   const conversation = await ada.createConversation('direct', [slow.id])
   const reader = await SocketUser.connect(server.url, { cookie: ada.cookie })
   const websocket = await EngineClient.connect(server.url, { cookie: slow.cookie })
   const stream = await SseClient.open(server.url, { cookie: slow.cookie })
   const ready = await stream.waitFor(({ name }) => name === 'ready', 'ready')
-  // A poll that joins the namespace and never polls again.
+  // This polling client joins the namespace and never polls again.
   const { body } = await slow.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
   const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
   const poll = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
@@ -70,8 +70,8 @@ it('[SLOW1] [LIM1] closes unread WebSockets, polls and streams, while a reader g
   websocket.pause()
   stream.pause()
 
-  // The kernel buffers some megabytes per connection before the server can notice a client that
-  // does not read.
+  // The kernel buffers some megabytes per connection, so the server notices only later that a
+  // client does not read. Send until it has closed all three.
   const memory = readResidentBytes(server.pid)
   let last = 0
   for (let sentBytes = 0; (await readSlowCloses()) < 3; sentBytes += 40 * messageBytes) {
@@ -83,14 +83,14 @@ it('[SLOW1] [LIM1] closes unread WebSockets, polls and streams, while a reader g
   expect(seqs).toEqual(Array.from({ length: last - seqs[0]! + 1 }, (_, index) => seqs[0]! + index))
   expect(reader.disconnections).toEqual([])
   expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
-  // The poll's session ends well before its heartbeat could fail.
+  // The polling session ends because it is slow, well before one of its heartbeats could time out.
   const pong = { rawBody: '3', headers: { 'content-type': 'text/plain' } }
   await waitForFact(async () => (await slow.call('POST', poll, undefined, pong)).status === 400, {
     what: 'the end of the poll',
   })
 
-  // Read again: the data in the kernel's buffers arrives, then the end. The last message cannot
-  // have got through.
+  // The two clients read again. They get the data that the kernel had buffered, and then the end of
+  // the connection, but never the last message.
   let isStreamOver = false
   void stream.ended.then(() => {
     isStreamOver = true
@@ -102,7 +102,7 @@ it('[SLOW1] [LIM1] closes unread WebSockets, polls and streams, while a reader g
   expect(got(websocket.packets)).toBe(false)
   expect(got(stream.events.map(({ data }) => JSON.stringify(data)))).toBe(false)
 
-  // The slow client resumes by cursor and receives every message.
+  // The slow client resumes with its cursor and receives every message.
   const again = await SocketUser.connect(server.url, {
     cookie: slow.cookie,
     cursor: (ready.data as { cursor: string }).cursor,
@@ -122,7 +122,8 @@ it('[SLOW1] a hundred clients that never read cost at most 64 MB', async () => {
     'a slow crowd',
   )
   const reader = await SocketUser.connect(server.url, { cookie: ada.cookie })
-  // Send the same load without slow clients first, so that only their cost is measured.
+  // Send the same load without slow clients first, so that the memory measured later is only their
+  // cost.
   let last = await sendMany(ada, group, 400)
   await reader.waitForSeq(group, last, 20_000)
 

@@ -1,6 +1,6 @@
 /**
- * Failed starts. The process prints one line on stderr that names the problem, never reports that
- * it is listening, and exits with a status other than zero.
+ * Starts that must fail. The process prints one line on stderr that names the problem, never
+ * reports that it is listening, and exits with a status other than zero.
  */
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -27,16 +27,16 @@ function expectOneLine({ code, signal, stderr, stdout }: FailedStart, pattern: R
 }
 
 /**
- * Returns the settings for a fresh database. The failures under test come after the database is
- * open, so a fast one saves time.
+ * Returns the settings for a fresh database. The failures under test come after the database has
+ * been opened, so use Postgres if there is one: it opens faster than the embedded database.
  */
 async function quickDatabase(): Promise<Readonly<Record<string, string>>> {
   return hasPostgres() ? { DATABASE_URL: await (await usePostgres()).createDatabase() } : {}
 }
 
-// The unit tests of config.ts cover every value of every variable. These tests cover the output of
-// the process.
-describe('wrong settings', () => {
+// The unit tests of config.ts cover every value of every variable. These tests cover what the
+// process prints.
+describe('a start with a wrong setting', () => {
   it.each([
     ['PORT', 'http', /PORT is "http"; expected a port/],
     ['DATABASE_URL', 'mysql://user:hunter2@localhost/x', /DATABASE_URL .*expected postgres:/],
@@ -46,15 +46,15 @@ describe('wrong settings', () => {
     ['ALLOWED_ORIGINS', '*', /ALLOWED_ORIGINS is "\*"; expected/],
     ['SIGN_UP', 'maybe', /SIGN_UP is "maybe"; expected open or closed/],
     ['LIMIT_SENDS', 'many', /LIMIT_SENDS is "many"; expected/],
-  ])('%s=%s: one line names the variable, its value and what is expected', async (variable, value, pattern) => {
+  ])('a start with %s=%s prints one line with the variable, its value and what is expected', async (variable, value, pattern) => {
     const failed = await runFailingServer({ [variable]: value })
     expectOneLine(failed, pattern)
     expect(failed.stderr[0]).not.toContain('hunter2')
   })
 })
 
-describe('ports', () => {
-  it('names a busy PORT or METRICS_PORT', async () => {
+describe('a start with a busy port', () => {
+  it('a start prints one line that names a busy PORT or METRICS_PORT', async () => {
     const busy = createServer()
     await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', () => resolve()))
     const port = String((busy.address() as AddressInfo).port)
@@ -67,8 +67,8 @@ describe('ports', () => {
   })
 })
 
-describe('the data directory', () => {
-  it('[ACK1] refuses a second server, and takes over the lock of a crashed one', async () => {
+describe('a start with a data directory', () => {
+  it('[ACK1] a start refuses a data directory in use or damaged, not one after a crash', async () => {
     const server = await startServer()
     try {
       const ada = await HttpUser.signUp(() => server.url)
@@ -81,8 +81,8 @@ describe('the data directory', () => {
       await server.restart()
       await ada.expect(200, 'GET', `/v1/conversations/${conversation}/messages/${seq}`)
 
-      // Damaged files, worst first. Each causes one line of output. The server never repairs damage
-      // by deleting user data.
+      // A truncated and an overwritten control file of the database. For each, the server prints
+      // one line. It never repairs damage by deleting user data.
       await server.kill9()
       const control = findFile(server.dataDir, 'pg_control')
       const intact = readFileSync(control)
@@ -98,7 +98,7 @@ describe('the data directory', () => {
     }
   })
 
-  it('names a path that is a file or below a file', async () => {
+  it('a start refuses a data directory that is a file or is below a file', async () => {
     const file = join(makeTempDir('not-a-folder'), 'file')
     writeFileSync(file, 'hello')
     const [itself, below] = await Promise.all([
@@ -118,15 +118,15 @@ function findFile(folder: string, name: string): string {
   throw new Error(`unable to find ${name} in ${folder}`)
 }
 
-describe('the database', () => {
-  it('names an unreachable database without its password', async () => {
+describe('a start with an unusable database', () => {
+  it('a start refuses an unreachable database, and prints no password', async () => {
     const port = await findFreePort()
     const failed = await runFailingServer({ DATABASE_URL: `postgres://chorus:hunter2@127.0.0.1:${port}/chorus` })
     expectOneLine(failed, /unable to reach the database that DATABASE_URL names; .*ECONNREFUSED/)
     expect(failed.stderr[0]).not.toContain('hunter2')
   })
 
-  it('names a database that accepts but never responds', async () => {
+  it('a start refuses a database that accepts connections but never responds', async () => {
     const sockets: Socket[] = []
     const silent = createServer((socket) => sockets.push(socket))
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', () => resolve()))
@@ -139,7 +139,7 @@ describe('the database', () => {
     silent.close()
   })
 
-  it('names a database older than Postgres 15', async () => {
+  it('a start refuses a database older than Postgres 15', async () => {
     const old = createServer((socket) => answerAsOldPostgres(socket))
     await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', () => resolve()))
     const { port } = old.address() as AddressInfo
@@ -150,7 +150,7 @@ describe('the database', () => {
     old.close()
   })
 
-  it.skipIf(!hasPostgres())('names a missing database or a refused user', async () => {
+  it.skipIf(!hasPostgres())('a start refuses a missing database and an unknown database user', async () => {
     const databases = await usePostgres()
     const missing = new URL(databases.url)
     missing.pathname = '/no_such_database'
@@ -167,7 +167,7 @@ describe('the database', () => {
   })
 })
 
-/** Speaks just enough of the Postgres protocol to report version 14. */
+/** Speaks just enough of the Postgres protocol to report that the database is version 14. */
 function answerAsOldPostgres(socket: Socket): void {
   const packet = (type: string, body: Buffer): Buffer => {
     const length = Buffer.alloc(4)

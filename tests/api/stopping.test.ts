@@ -1,13 +1,13 @@
 /**
- * An orderly stop: the server reports not ready, asks all clients to move, answers every send in
- * flight, and exits.
+ * An orderly stop of the server: it reports not ready, asks all clients to move to another server,
+ * answers every send it has received, and exits.
  */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('[ACK1] [ACK2] SIGTERM: asks clients to move, answers every send, exits in time', async () => {
+it('[ACK1] [ACK2] SIGTERM makes the server ask clients to move, answer every send, and exit', async () => {
   const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -54,7 +54,8 @@ it('[ACK1] [ACK2] SIGTERM: asks clients to move, answers every send, exits in ti
     const startedAt = performance.now()
     const stopped = server.stop('SIGTERM')
     await writer.waitFor(({ name }) => name === 'moving', 'moving')
-    // When asked to move, a well-behaved client leaves after its last response. So does this one.
+    // A well-behaved client that is asked to move leaves after its last response. This one does so,
+    // too.
     isSending = false
     await Promise.all(senders)
     const before = stored.size
@@ -90,7 +91,7 @@ it('[ACK1] [ACK2] SIGTERM: asks clients to move, answers every send, exits in ti
   }
 })
 
-it('[ACK2] answers every send of a client that does not move', async () => {
+it('[ACK2] a stopping server answers every send of a client that does not move', async () => {
   const server = await startQuickServer({ env: { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -103,7 +104,7 @@ it('[ACK2] answers every send of a client that does not move', async () => {
     let stored = 0
     let unanswered = 0
     const refusals = new Set<string>()
-    // Each writer sends until it is refused. Every send must get a response.
+    // Each writer sends until a send is refused. Every send must get a response.
     const senders = writers.flatMap((writer) =>
       Array.from({ length: 8 }, async () => {
         for (;;) {
@@ -127,7 +128,7 @@ it('[ACK2] answers every send of a client that does not move', async () => {
   }
 })
 
-it('asks clients to move at evenly spread times, and closes clients that stay', async () => {
+it('a stopping server spreads the moves of its clients, and closes the rest', async () => {
   const server = await startQuickServer({ env: { DRAIN_MS: '4000', LIMIT_CONNECTIONS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -144,7 +145,7 @@ it('asks clients to move at evenly spread times, and closes clients that stay', 
     times.sort((left, right) => left - right)
     expect(times[0]).toBeGreaterThanOrEqual(1_000)
     expect(times.at(-1)).toBeLessThanOrEqual(4_000)
-    // With 24 clients over three seconds, one falls into each 125 ms.
+    // The 24 clients are asked to move within 1 s to 4 s: one client in each 125 ms.
     for (const [index, inMs] of times.entries()) expect(Math.abs(inMs - (1_000 + (index + 0.5) * 125))).toBeLessThan(64)
     for (const socket of sockets) {
       const { payload } = await socket.waitFor(({ name }) => name === 'closing', 'closing')
@@ -156,7 +157,7 @@ it('asks clients to move at evenly spread times, and closes clients that stay', 
   }
 })
 
-it('reports not ready first, serves connections briefly, then refuses them', async () => {
+it('a stopping server reports not ready, serves briefly, then refuses connections', async () => {
   const server = await startQuickServer({ env: { DRAIN_NOTICE_MS: '3000', DRAIN_MS: '5000' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -175,7 +176,7 @@ it('reports not ready first, serves connections briefly, then refuses them', asy
     expect(refusal).toMatch(/^retry: \d+\nevent: closing\ndata: .*"unavailable"/)
     const behindBalancer = { headers: { ...accept.headers, 'x-forwarded-for': '127.0.0.9' } }
     await ada.expect(503, 'GET', '/v1/events', undefined, behindBalancer)
-    // Both transports get a plain 503, so that a balancer tries another server.
+    // Polling and WebSocket get a plain 503, so that a balancer tries another server.
     const poll = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=polling')
     expect(poll.headers['retry-after']).toBe('1')
     const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }

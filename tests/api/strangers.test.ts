@@ -32,15 +32,16 @@ async function sendCalmly(): Promise<void> {
 
 const stranger = () => HttpUser.stranger(server.url)
 
-describe('an address without a session', () => {
+describe('clients without a session, all at one address', () => {
   it.each(['/v1/openapi.json', '/'])(
-    '[LIM1] starves no member by requesting %s on 400 connections without reading',
+    '[LIM1] requesting %s on 400 connections without reading delays no member',
     async (path) => {
       const memory = readResidentBytes(server.pid)
       const sockets = await Promise.all(Array.from({ length: 400 }, () => RawSocket.connect(server.port)))
       for (const socket of sockets) {
         socket.socket.pause()
-        // Twenty responses per connection exceed the kernel's buffers.
+        // The twenty responses on one connection are larger than the kernel's buffers, so the
+        // server has to hold the rest.
         socket.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html,*/*\r\n\r\n`.repeat(20))
       }
       for (let count = 0; count < 5; count++) {
@@ -53,7 +54,7 @@ describe('an address without a session', () => {
     },
   )
 
-  it('[LIM1] limits anonymous requests for the API document, not members', async () => {
+  it('[LIM1] requesting the API document in a flood is limited, and delays no member', async () => {
     const answers = await Promise.all(Array.from({ length: 300 }, () => stranger().call('GET', '/v1/openapi.json')))
     const refused = answers.filter(({ status }) => status === 429)
     expect(refused.length).toBeGreaterThan(0)
@@ -71,13 +72,13 @@ describe('an address without a session', () => {
       Object.fromEntries(Array.from({ length: 1_000 }, (_, key) => [`k${key}`, 1])),
       [400, 429],
     ],
-  ] as const)('[LIM1] refuses %s before the body is parsed or hashed', async (_what, method, path, body, expected) => {
+  ] as const)('[LIM1] the server refuses %s before it parses the body or hashes the password', async (_what, method, path, body, expected) => {
     for (let count = 0; count < 20; count++)
       expect((await stranger().call(method, path, body)).status).toBeOneOf([...expected])
     await sendCalmly()
   })
 
-  it('[LIM1] starves no member with handshakes, broken cookies and unknown paths', async () => {
+  it('[LIM1] handshakes, broken cookies and unknown paths delay no member', async () => {
     const broken = `chorus_session=${'x'.repeat(4_000)}.${'A'.repeat(43)}`
     for (let round = 0; round < 5; round++) {
       const asked = Array.from({ length: 100 }, (_, index) =>

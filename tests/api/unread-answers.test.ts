@@ -34,7 +34,7 @@ beforeAll(async () => {
   ada = await HttpUser.signUp(() => server.url)
   bob = await HttpUser.signUp(() => server.url)
   conversation = await ada.createConversation('direct', [bob.id])
-  // Fills a page of 200 kB.
+  // Twenty messages of 10 kB, so that each page the attacker requests has 200 kB.
   for (let count = 0; count < 20; count++) await ada.send(conversation, 'x'.repeat(10_000))
   bystander = await SocketUser.connect(server.url, { cookie: bob.cookie })
 })
@@ -54,14 +54,14 @@ async function readSlowCloses(): Promise<number> {
   return [...lines].reduce((sum, [, count]) => sum + Number(count), 0)
 }
 
-/** Checks that another member's send is acknowledged in time. */
+/** Checks that a send of another member is acknowledged within five seconds. */
 async function sendCalmly(): Promise<void> {
   const answer = await bystander.command('send', { conversation, clientId: randomUUID(), text: 'calm' }, 5_000)
   expect(answer.ok).toBe(true)
 }
 
-describe('unread responses', () => {
-  it('[SLOW1] closes a WebSocket that never reads as slow', async () => {
+describe('clients that never read responses', () => {
+  it('[SLOW1] a WebSocket client that never reads is closed as slow', async () => {
     const before = await readSlowCloses()
     const memory = readResidentBytes(server.pid)
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
@@ -78,24 +78,24 @@ describe('unread responses', () => {
     expect(readResidentBytes(server.pid) - memory).toBeLessThan(memoryMaxBytes)
     client.resume()
     await client.waitForClose()
-    // The server stopped running requests when it could no longer send: there are fewer responses
-    // than requests.
+    // The server stopped running the client's requests when it could no longer send responses:
+    // there are fewer responses than requests.
     expect(client.packets.filter((packet) => packet.startsWith('43')).length).toBeLessThan(id)
   })
 
-  it('[SLOW1] closes a poll that never reads as slow', async () => {
+  it('[SLOW1] a polling client that never reads is closed as slow', async () => {
     const before = await readSlowCloses()
     const memory = readResidentBytes(server.pid)
     const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
     await ada.expect(200, 'POST', path, undefined, { rawBody: '40', headers: plain })
-    // Wait for `ready`: an event before the namespace is connected ends the session.
+    // Wait for `ready`: an event sent before the namespace is connected would end the session.
     await waitForFact(async () => (await ada.expect<string>(200, 'GET', path)).body.includes('"ready"'), {
       what: 'ready',
     })
-    // Use one connection, because the kernel buffers some megabytes per connection before the
-    // server can notice a client that does not read.
+    // Send all polls on one connection: the kernel buffers some megabytes per connection, and the
+    // server notices an unread response only after that.
     const poll = await RawSocket.connect(server.port)
     poll.socket.pause()
     let id = 0
@@ -113,7 +113,7 @@ describe('unread responses', () => {
     poll.close()
   })
 
-  it('[SLOW1] counts a flood of unread refusals in the byte budget', async () => {
+  it("[SLOW1] a flood of unread refusals does not grow the server's memory", async () => {
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })
     client.pause()
     const memory = readResidentBytes(server.pid)
@@ -127,8 +127,8 @@ describe('unread responses', () => {
   })
 })
 
-describe('binary data', () => {
-  it('[BAD1] refuses an event with attachments and keeps the connection', async () => {
+describe('binary data from a client', () => {
+  it('[BAD1] an event with attachments is refused, and its connection stays open', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
     for (const data of [Buffer.from('hi'), Buffer.alloc(100_000), { a: [new Uint8Array(9)] }]) {
       const answer = await client.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
@@ -139,7 +139,7 @@ describe('binary data', () => {
     client.close()
   })
 
-  it('[BAD1] refuses an event with attachments over polling', async () => {
+  it('[BAD1] an event with attachments is refused over polling', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie, transports: ['polling'] })
     const answer = await client.command('send', {
       conversation,
@@ -151,7 +151,7 @@ describe('binary data', () => {
     client.close()
   })
 
-  it('[LIM1] starves no member with a flood of large attachments', async () => {
+  it('[LIM1] a flood of large attachments delays no other member', async () => {
     const client = await SocketUser.connect(server.url, { cookie: ada.cookie })
     for (let round = 0; round < 10; round++) {
       for (let count = 0; count < 30; count++)
@@ -161,7 +161,7 @@ describe('binary data', () => {
     client.close()
   })
 
-  it('[BAD1] refuses unannounced bytes, and accepts a placeholder as plain data', async () => {
+  it('[BAD1] unannounced bytes close the connection, a lone placeholder is plain data', async () => {
     const bytes = await EngineClient.connect(server.url, { cookie: ada.cookie })
     bytes.send(Buffer.from('x'))
     await bytes.waitForPacket((packet) => packet.startsWith('42["closing"') && packet.includes('"invalid"'))
@@ -169,14 +169,14 @@ describe('binary data', () => {
     const placeholder = await SocketUser.connect(server.url, { cookie: ada.cookie })
     const data = { _placeholder: true, num: 0 }
     const answer = await placeholder.command('send', { conversation, clientId: randomUUID(), text: 'x', data })
-    // A placeholder without attachments is a plain object.
+    // Without attachments, a placeholder is a plain object.
     expect(answer.ok).toBe(true)
     placeholder.close()
   })
 })
 
-describe('expensive packets', () => {
-  it('[LIM1] starves no member with thousands of packets in one poll body', async () => {
+describe('packets that are expensive to process', () => {
+  it('[LIM1] thousands of packets in one poll body delay no other member', async () => {
     for (const packet of ['42["x"]', '421["sync",{}]', '40/n,', '2', '3', '6', '4']) {
       const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
       const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
@@ -188,7 +188,7 @@ describe('expensive packets', () => {
     }
   })
 
-  it('[LIM1] joins the namespace once for a thousand requests in one body', async () => {
+  it('[LIM1] a thousand joins in one poll body join the namespace once', async () => {
     const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`
@@ -206,7 +206,7 @@ describe('expensive packets', () => {
     ['a long string', () => `"${'x'.repeat(120_000)}"`],
     ['a number that cannot be kept', () => '9007199254740993'],
     ['a key twice', () => '{"a":1,"a":2}'],
-  ])('[LIM1] [BAD1] refuses data with %s over Socket.IO and REST', async (_what, make) => {
+  ])('[LIM1] [BAD1] data with %s is refused over Socket.IO and REST', async (_what, make) => {
     const data = make()
     const fields = `"clientId":"${randomUUID()}","text":"x","data":${data}`
     const client = await EngineClient.connect(server.url, { cookie: ada.cookie })

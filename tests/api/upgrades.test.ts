@@ -1,6 +1,6 @@
 /**
- * The server ignores an Upgrade to an unsupported protocol, and answers in HTTP/1.1 (RFC 9110,
- * section 7.8).
+ * Requests with an Upgrade header for a protocol that the server does not support. The server
+ * ignores the header and answers in HTTP/1.1 (RFC 9110, section 7.8).
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -33,7 +33,10 @@ async function has(program: string, ...args: string[]): Promise<boolean> {
   )
 }
 
-/** Sends a request with these headers. Returns the first response with headers and body. */
+/**
+ * Sends an HTTP/1.1 request with these headers. Returns the status and the whole text of the first
+ * response.
+ */
 async function ask(line: string, headers: readonly string[], body = ''): Promise<{ status: number; text: string }> {
   const socket = await RawSocket.connect(server.port)
   socket.send([`${line} HTTP/1.1`, `Host: 127.0.0.1:${server.port}`, ...headers, '', body].join('\r\n'))
@@ -45,7 +48,7 @@ async function ask(line: string, headers: readonly string[], body = ''): Promise
 
 const h2c = ['Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA']
 
-describe('an unsupported upgrade', () => {
+describe('a request with an unsupported Upgrade header', () => {
   it.each([
     ['h2c', 'GET /livez', h2c, 200],
     ['an unknown protocol', 'GET /livez', ['Connection: upgrade', 'Upgrade: foo/2'], 200],
@@ -55,13 +58,13 @@ describe('an unsupported upgrade', () => {
     ['a WebSocket at no address', 'GET /v1/nothing', ['Connection: Upgrade', 'Upgrade: WebSocket'], 404],
     ['h2c at the address of WebSockets', 'GET /socket.io/?EIO=4&transport=polling', h2c, 200],
     ['h2c without a session', 'GET /v1/session', h2c, 401],
-  ])('ignores an upgrade to %s', async (_what, line, headers, expected) => {
+  ])('the server ignores an upgrade to %s, and answers in HTTP/1.1', async (_what, line, headers, expected) => {
     const { status, text } = await ask(line, headers)
     expect(status).toBe(expected)
     expect(text).not.toMatch(/^upgrade:/im)
   })
 
-  it('keeps the body and the cookie of the request', async () => {
+  it('a request with an unsupported Upgrade keeps its body and its cookie', async () => {
     const body = JSON.stringify({ theme: 'dark', long: 'x'.repeat(7_000) })
     const headers = [...h2c, `Cookie: ${ada.cookie}`, 'Content-Type: application/json']
     const { status, text } = await ask(
@@ -72,7 +75,7 @@ describe('an unsupported upgrade', () => {
     expect([status, text.includes('"theme":"dark"')]).toEqual([200, true])
   })
 
-  it('reads a late, chunked body and keeps the connection', async () => {
+  it('a request with an unsupported Upgrade may send its body late and in chunks', async () => {
     const socket = await RawSocket.connect(server.port)
     const headers = [
       `Host: 127.0.0.1:${server.port}`,
@@ -94,7 +97,7 @@ describe('an unsupported upgrade', () => {
     socket.close()
   })
 
-  it('still refuses a foreign Origin, with and without an upgrade', async () => {
+  it('a foreign Origin is refused, with and without an unsupported Upgrade', async () => {
     for (const extra of [h2c, ['Connection: Upgrade', 'Upgrade: websocket'], []]) {
       const { status } = await ask('GET /socket.io/?EIO=4&transport=websocket', [
         'Origin: https://evil.example',
@@ -104,15 +107,15 @@ describe('an unsupported upgrade', () => {
     }
   })
 
-  it('still accepts WebSockets', async () => {
+  it('WebSocket connections are accepted, although other upgrades are ignored', async () => {
     const user = await SocketUser.connect(server.url, { cookie: ada.cookie })
     expect(user.socket.connected).toBe(true)
     user.close()
   })
 })
 
-describe('real clients', () => {
-  it('curl --http2 gets responses in HTTP/1.1', async (context) => {
+describe('real clients that ask for HTTP/2', () => {
+  it('curl --http2 gets its responses in HTTP/1.1', async (context) => {
     if (!(await has('curl', '--version'))) return context.skip('curl is not installed')
     const { stdout } = await run('curl', ['-sS', '--max-time', '5', '--http2', '-i', `${server.url}/livez`])
     expect(stdout).toMatch(/^HTTP\/1.1 200 [^]*\{"alive":true\}/)

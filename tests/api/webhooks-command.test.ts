@@ -1,4 +1,7 @@
-/** `npm run webhooks` as an operator uses it, on both databases, including its error messages. */
+/**
+ * The command `npm run webhooks`, run as an operator runs it, on both databases, including its
+ * error messages.
+ */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { hasPostgres, makeTempDir, removeTempDir, startServer, usePostgres } from '@chorus/testkit'
@@ -14,8 +17,8 @@ interface Ended {
 
 let dataDir: string
 /**
- * URL of a Postgres database, if there is a Postgres. Opening the embedded engine takes seconds for
- * each command.
+ * URL of a Postgres database, if there is a Postgres. It makes most tests fast: the embedded
+ * database takes seconds to open for each command.
  */
 let databaseUrl: string | undefined
 beforeAll(async () => {
@@ -40,7 +43,7 @@ function runOn(env: Record<string, string>, args: readonly string[]): Promise<En
   })
 }
 
-it('adds, lists, rotates, disables and removes an endpoint', async () => {
+it('npm run webhooks adds, lists, rotates, disables and removes an endpoint', async () => {
   const added = await run('add', 'http://127.0.0.1:9/hook', '--types', 'message.created,message.edited')
   expect(added).toMatchObject({ status: 0, stderr: '' })
   const [, id = '', secret = ''] = /^added (\S+)\nsecret (whsec_\S+)\n$/.exec(added.stdout) ?? []
@@ -76,14 +79,14 @@ it.each([
   [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9'], 'unable to replay; expected --from'],
   [['replay', '01a201f9-c37b-729b-86b8-9acb2b390bf9', '--since', 'yesterday'], '"yesterday" is not a time like'],
   [['fly'], 'unable to fly; the action is unknown'],
-])('refuses %j', async (args, reason) => {
+])('npm run webhooks refuses %j', async (args, reason) => {
   const { status, stdout, stderr } = await run(...args)
   expect(status).toBe(1)
   expect(stdout).toBe('')
   expect(stderr).toContain(reason)
 })
 
-it('refuses an embedded database that a server is using', async () => {
+it('npm run webhooks refuses an embedded database that a server is using', async () => {
   const server = await startServer({ dataDir })
   try {
     const { status, stderr } = await runOn({ DATA_DIR: dataDir }, ['list'])

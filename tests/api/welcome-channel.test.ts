@@ -1,4 +1,4 @@
-/** WELCOME_CHANNEL: the public channel that users join when they sign up. */
+/** The setting WELCOME_CHANNEL names the public channel that every user joins when they sign up. */
 import { hasPostgres, HttpUser, type ServerProcess, usePostgres } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
@@ -30,8 +30,8 @@ async function start(options: { readonly databaseUrl?: string; readonly channel?
 const listOf = async (user: HttpUser): Promise<Listed['conversations']> =>
   (await user.expect<Listed>(200, 'GET', '/v1/conversations')).body.conversations
 
-describe('WELCOME_CHANNEL', () => {
-  it.skipIf(!hasPostgres())('[WELCOME1] brings concurrent sign-ups at two servers into one channel', async () => {
+describe('the setting WELCOME_CHANNEL', () => {
+  it.skipIf(!hasPostgres())('[WELCOME1] users who sign up at two servers at once join one welcome channel', async () => {
     const databaseUrl = await (await usePostgres()).createDatabase()
     const first = await start({ databaseUrl, channel: 'Everyone here' })
     const second = await start({ databaseUrl, channel: 'Everyone here' })
@@ -44,7 +44,7 @@ describe('WELCOME_CHANNEL', () => {
     expect(lists.filter(([channel]) => channel?.role === 'owner')).toHaveLength(1)
   })
 
-  it('[WELCOME1] uses a public channel that has the name already', async () => {
+  it('[WELCOME1] an existing public channel of that name becomes the welcome channel', async () => {
     const server = await start({ channel: 'Lobby' })
     const owner = await HttpUser.signUp(server.url)
     const [lobby] = await listOf(owner)
@@ -56,7 +56,7 @@ describe('WELCOME_CHANNEL', () => {
     expect(await listOf(later)).toMatchObject([{ id: own, name: 'Lobby', role: 'member' }])
   })
 
-  it('[WELCOME1] is off by default', async () => {
+  it('[WELCOME1] without the setting, a new user joins no channel', async () => {
     const server = await start({})
     const owner = await HttpUser.signUp(server.url)
     await owner.createConversation('channel', [], 'general')
