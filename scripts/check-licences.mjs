@@ -1,5 +1,5 @@
 /**
- * Refuses production dependencies whose licence would bind users or distributors of Chorus.
+ * Fails if a production dependency has a licence that would bind users or distributors of Chorus.
  * Permissive licences pass. Weak copyleft (MPL, LGPL) passes only for packages named in NOTICE. All
  * other licences fail. Reads only the lockfile and the installed packages.
  */
@@ -25,8 +25,8 @@ const permissive = new Set([
 const weakCopyleft = /^(MPL-2[.]0|LGPL-[0-9.]+(-or-later|-only)?)$/
 
 /**
- * Returns whether a licence expression can be satisfied with accepted licences alone. OR needs one
- * side, AND needs both.
+ * Returns whether a licence expression such as `(MIT OR GPL-2.0)` can be met with accepted licences
+ * alone. For OR, one side must be accepted; for AND, both.
  */
 function isAccepted(expression, accepts) {
   const text = expression.trim()
@@ -85,8 +85,8 @@ for (const [path, entry] of Object.entries(packages)) {
   const name = path.split('node_modules/').at(-1)
   if (!path.includes('node_modules/') || entry.link || entry.dev) continue
   const licence = licenceOf(path) ?? entry.license
-  // An optional package for another platform is not installed here, and the lockfile may lack its
-  // licence.
+  // Skip a package without a licence: it is an optional package for another platform. It is not
+  // installed here, and the lockfile may not name its licence.
   if (licence === undefined) continue
   counts.set(licence, (counts.get(licence) ?? 0) + 1)
   if (isAccepted(licence, (part) => permissive.has(part))) continue

@@ -1,8 +1,8 @@
 /**
  * Runs `npm test` (or another npm script) on a bare machine: a minimal Debian made by debootstrap,
- * with only Node and npm. Finds software that the tests use but no script installs. Must run as
- * root on Debian; takes half an hour with `npm test`. Its namespaces end with it, so no mount or
- * process remains.
+ * with only Node and npm. So it finds software that the tests use but no script installs. Must run
+ * as root on Debian; takes half an hour with `npm test`. The npm script runs in its own mount and
+ * process namespaces, so no mount or process remains after it.
  *
  *   node scripts/check-minimal-root.mjs [--keep] [npm arguments …]     default: test
  */
@@ -23,7 +23,10 @@ import { fail, forwardSignals, root, run, say, SetupError } from './setup/steps.
 import { installSystemPackages } from './setup/system-packages.mjs'
 
 const checkoutPath = '/chorus'
-/** Files that a machine needs to reach its package registries; copied where they exist. */
+/**
+ * Files that a machine needs to reach its package registries. Each one that exists is copied into
+ * the minimal Debian.
+ */
 const registrySettings = [
   '/etc/resolv.conf',
   '/etc/apt/apt.conf.d',

@@ -1,10 +1,10 @@
 /**
- * The rule report: compares docs/spec.md with the titles of the tests. Fails when a rule that
- * applies to one server has no test, when a test names a rule that does not exist, or when a rule
- * does not state how it is enforced.
+ * The rule report: compares the rules in docs/spec.md with the titles of the tests. Fails when a
+ * rule that applies to one server has no test, when a test names a rule that does not exist, or
+ * when a rule does not state how it is enforced.
  *
- * A test counts when its title starts with ids in brackets, such as `[ACK1] …` or `[IDEM1, ORD1]
- * …`. Tests marked `skip` or `todo` do not count.
+ * A test counts for a rule when its title starts with the id of the rule in brackets, such as
+ * `[ACK1] …` or `[IDEM1, ORD1] …`. Tests marked `skip` or `todo` do not count.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

@@ -1,7 +1,7 @@
 /**
- * Counts the language of comments, docstrings and test titles against the limits of
- * CONTRIBUTING.md, "How we write". Files that differ from the base commit must have no finding at
- * all; the rest share a budget that only falls (`scripts/words-budget.json`).
+ * Checks the language of comments and test titles against the limits in CONTRIBUTING.md, "How we
+ * write". A file that differs from the base commit must have no finding. All other files together
+ * may have as many as `scripts/words-budget.json` allows; this budget may only become smaller.
  *
  *   node scripts/check-words.mjs               check, as `npm run check` does
  *   node scripts/check-words.mjs --list PATH   print each finding in files below PATH
@@ -19,13 +19,16 @@ import ts from 'typescript'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folders = ['packages', 'apps', 'lab', 'tests', 'scripts']
 const skippedFolders = new Set(['node_modules', 'dist', 'results', 'data', 'fixtures', '.setup'])
-/** The words of this list name no actor, or belong to another style of writing. */
+/**
+ * Words that comments and titles must not contain: they name no actor, or belong to another style
+ * of writing.
+ */
 const manneredWords =
   /\b(whoever|whom|somebody|nobody|anybody|meanwhile|anew|stands|beside|(?:is|are) told|tells|said|hears|heard|roads?|for good|goes on|at hand|owed|tends?)\b/gi
 const vagueStart = /^(What|Who|Whoever|Whose|Whom|Whatever|Those|Of|Told)\b/
 const titleWordsMax = 16
 
-/** Files whose subject is these words. */
+/** Files that are not checked, because they must contain these words. */
 const exempt = new Set(['scripts/check-words.mjs'])
 
 function* sourceFiles(folder) {
@@ -38,8 +41,9 @@ function* sourceFiles(folder) {
 }
 
 /**
- * Joins line comments that follow each other, as a reader does. @returns {{line: number, text:
- * string}[]}
+ * Returns the comments of a file. Line comments that follow each other are joined, because a reader
+ * reads them as one text.
+ * @returns {{line: number, text: string}[]}
  */
 function readComments(source) {
   const comments = []
@@ -78,7 +82,8 @@ function readComments(source) {
 }
 
 /**
- * Returns the titles; `whole` also has those of the blocks around it, as the test runner shows it.
+ * Returns the test titles of a file. `whole` also contains the titles of the blocks around a test,
+ * as the test runner shows it.
  * @returns {{line: number, text: string, whole: string, isBlock: boolean}[]}
  */
 function readTitles(source) {
@@ -153,7 +158,9 @@ function count(files) {
   }
 }
 
-/** Returns the file of a comment, and the name that is declared on the line after it. */
+/**
+ * Returns the path of the file of a comment, and the name declared on the line after the comment.
+ */
 function placeOf({ name, lines }, lastLine) {
   const declared =
     /^\s*(?:(?:export|default|declare|async|static|readonly|get|set|function\*?|const|let|class|interface|type)\s+)*([#\w]+)/.exec(
@@ -213,7 +220,8 @@ if (mode === '--list') {
 }
 
 /**
- * Files that differ from a commit; without git or that commit, none: then only the budget counts.
+ * Returns the files that differ from a commit. Returns none without git or without that commit; the
+ * budget then covers all files.
  */
 function changedFiles(since) {
   try {

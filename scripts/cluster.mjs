@@ -1,8 +1,8 @@
 /**
  * `npm run cluster -- --servers 3 [--redis-cluster] [--nginx] [--port N]`: starts a whole cluster
- * on this machine, from a bare checkout. Installs and builds missing parts, then runs the cluster
- * as a child in this process's own group. Prints a line for each part and then `ready`; Ctrl-C
- * stops and removes everything it started.
+ * on this machine, even from a fresh checkout. First installs missing packages and builds outdated
+ * parts. Then runs the cluster as a child process in this process's own group. Prints a line for
+ * each process of the cluster, then `ready`. Ctrl-C stops and removes everything it started.
  */
 import { buildForTests, runBuilt } from './setup/steps.mjs'
 import { clusterPackages, installSystemPackages } from './setup/system-packages.mjs'

@@ -1,8 +1,9 @@
 /**
  * Adds to package-lock.json the optional packages of other platforms that `npm install` left out.
- * npm writes only packages that it could fetch or has on disk, and `npm ci` then refuses the
- * lockfile on every machine. Run it after `npm install` changed a dependency with binaries; it
- * changes nothing else. `--check` reports missing packages without writing.
+ * Background: npm writes only packages that it could fetch or that are installed. `npm ci` then
+ * refuses the lockfile on every machine. Run this script after `npm install` changed a dependency
+ * that has a package for each platform; it changes nothing else. `--check` reports missing packages
+ * without writing.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

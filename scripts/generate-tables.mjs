@@ -1,7 +1,7 @@
 /**
- * Generates what follows from sources alone, so that it can run before the build: the tables of
+ * Generates files that depend on sources alone, so that it can run before the build: the tables of
  * commands of the protocol and of the server, and the number of the SQL functions. `npm run docs`
- * writes them; scripts/check-docs.mjs compares them.
+ * writes the files; scripts/check-docs.mjs compares them.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,10 +11,13 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const read = (path) => readFileSync(join(root, path), 'utf8').replaceAll('\r\n', '\n')
 
-/** Quotes the key of an object literal if it needs quotes. */
+/** Returns the key of an object literal, in quotes if it needs them. */
 export const keyOf = (name) => (/^\w+$/.test(name) ? name : `'${name}'`)
 
-/** Finds every export that matches, in the subject folders of `folder`, sorted by its command. */
+/**
+ * Finds every exported command that matches the pattern, in the folders directly below `folder`.
+ * Returns them sorted by the name of the command.
+ */
 function findExports(folder, pattern) {
   const found = readdirSync(join(root, folder), { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && entry.name !== 'testing')
@@ -42,7 +45,10 @@ const imports = (found, folder) =>
 const entries = (found) =>
   found.map(({ name, identifier }) => `  ${name === identifier ? name : `${keyOf(name)}: ${identifier}`},\n`).join('')
 
-/** All commands of the protocol: the exports `= defineCommand({ name: … })`. */
+/**
+ * Returns the source of the table of all protocol commands, which are the exports that call
+ * `defineCommand`.
+ */
 function buildProtocolCommands() {
   const found = findExports(
     'packages/protocol/src/commands',
@@ -58,7 +64,10 @@ ${entries(found)}} as const
 `
 }
 
-/** The server's commands: the exports of type \`Command<'…'>\`. */
+/**
+ * Returns the source of the table of all server commands, which are the exports of a type
+ * `Command<…>`.
+ */
 function buildServerCommands() {
   const found = findExports(
     'packages/server/src/commands',
@@ -76,7 +85,10 @@ ${entries(found)}}
 `
 }
 
-/** The number of the SQL functions. It grows whenever their checksum changes. */
+/**
+ * Returns the source of the file with the number of the SQL functions. The number grows whenever
+ * the checksum of the functions changes.
+ */
 export function buildFunctionSet() {
   const path = 'packages/server/src/database/function-set.ts'
   const folder = 'packages/server/src/database/functions'
@@ -96,7 +108,7 @@ export const functionSet = { number: ${known.includes(`'${checksum}'`) ? number 
   ]
 }
 
-/** Returns the tables of commands: paths and texts. */
+/** Returns the tables of commands, each as the path and the text of its file. */
 export function buildTables() {
   return [
     ['packages/protocol/src/commands/commands.ts', buildProtocolCommands()],

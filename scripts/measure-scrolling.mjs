@@ -88,8 +88,8 @@ async function openPage(user) {
 }
 
 /**
- * Turns the wheel until the first message is visible. While a page loads, it continues frame by
- * frame.
+ * Turns the mouse wheel until the first message is visible, one step per animation frame. It also
+ * continues while older messages are loading. Returns the number of steps.
  */
 async function scrollToTheBeginning(page) {
   for (let steps = 1; ; steps += 1) {

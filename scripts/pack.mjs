@@ -1,7 +1,7 @@
 /**
- * `npm run pack`: packs every package that is published into dist-packages/, as `npm publish`
- * would. Builds first, so that the server's tarball contains the current web application.
- * `tests/api/packages.test.ts` starts the server from such a tarball.
+ * `npm run pack`: writes the tarball of every published package into dist-packages/, as `npm
+ * publish` would upload it. Builds first, so that the tarball of the server contains the current
+ * web application. `tests/api/packages.test.ts` starts the server from such a tarball.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,9 +1,9 @@
 /**
  * `npm run release -- X.Y.Z`: prepares a release in the working tree and commits nothing. Writes
- * the version into every package of the workspace and the lockfile, gives the section "Unreleased"
- * of CHANGELOG.md its version and date, and adds version and commit to releases.json. Refuses a
- * version that is not greater than the last one, and a working tree with changes. RELEASING.md has
- * the steps around it.
+ * the version into every package of the workspace and into the lockfile. Replaces the heading
+ * "Unreleased" of CHANGELOG.md by the version and the date. Adds version and commit to
+ * releases.json. Refuses a version that is not greater than the last one, and a working tree with
+ * changes. RELEASING.md lists the steps before and after.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -31,7 +31,10 @@ function isGreater(version, than) {
   return index >= 0 && left[index] > right[index]
 }
 
-/** Sets the version of a package, and of the workspace packages that it depends on. */
+/**
+ * Writes the version into a package manifest, as its own version and as that of the workspace
+ * packages it depends on.
+ */
 function setVersion(manifest, version) {
   if (manifest.version !== undefined) manifest.version = version
   for (const kind of ['dependencies', 'devDependencies']) {

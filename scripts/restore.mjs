@@ -1,7 +1,7 @@
 /**
- * `npm run restore`: run it after restoring a backup, with every server stopped. Installs and
- * builds missing parts, then gives the database a new epoch, so that every client loads again
- * instead of trusting an old cursor.
+ * `npm run restore`: must run after a backup was restored, while every server is stopped. Gives the
+ * database a new epoch (an id of its history), so that every client loads all data again instead of
+ * trusting an old cursor. First installs missing packages and builds outdated parts.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 

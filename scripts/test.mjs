@@ -1,10 +1,10 @@
 /**
- * `npm test`: runs all checks and tests, from a bare checkout. Installs npm packages and, on Debian
- * as root, the system packages of the tests; builds; checks; then runs unit, API, cluster, abuse,
- * browser and chaos tests, on the embedded database and on a Postgres started for this run. The
- * last line of the summary is `N passed, N failed`; the exit status is non-zero when a test or
- * check failed. `npm test -- --changed [COMMIT]` runs the checks, and the tests that a change since
- * the commit (default: HEAD) can touch.
+ * `npm test`: runs all checks and tests, even from a fresh checkout. Installs npm packages and, on
+ * Debian as root, the system packages of the tests. Builds all parts and runs the checks. Then runs
+ * the unit, API, cluster, abuse, browser and chaos tests, on the embedded database and on a
+ * Postgres that it starts. The last line of the summary is `N passed, N failed`. The exit status is
+ * non-zero if a test or check failed. `npm test -- --changed [COMMIT]` runs the checks, and only
+ * those tests that a change since the commit (default: HEAD) can affect.
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -23,7 +23,10 @@ import {
 } from './setup/steps.mjs'
 import { installSystemPackages, testPackages } from './setup/system-packages.mjs'
 
-/** Returns the stages that the arguments name, and says which. */
+/**
+ * Returns all stages or, with `--changed`, the checks and the test stages that the changed files
+ * can affect. Prints the latter.
+ */
 function selectStages([flag, commit = 'HEAD', ...rest]) {
   if (flag === undefined) return allStages
   if (flag !== '--changed' || rest.length > 0)

@@ -1,9 +1,9 @@
 /**
  * `npm run trace -- <conversation> <seq> <user>`: shows what happened to one message on its way to
- * one user. A link to the message, as "Copy link" gives it, replaces conversation and seq. Queries
- * every server at its metrics address (`--at`, several separated by commas; default: METRICS_URLS)
- * and prints the events in order. When no server remembers the message, the answer comes from the
- * database. Missing information is reported as missing.
+ * one user. A link to the message (menu item "Copy link") can replace the conversation and the seq.
+ * Asks every server at its metrics address (`--at`, several separated by commas; default:
+ * METRICS_URLS). Prints the state of the message in the database, and the events that each server
+ * still has in memory. Missing information is reported as missing.
  */
 const usage = `usage: npm run trace -- [--at http://server-1:9464,http://server-2:9464] <conversation> <seq> <user id or handle>
        npm run trace -- [--at …] <link to the message> <user id or handle>`

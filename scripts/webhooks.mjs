@@ -1,7 +1,8 @@
 /**
- * `npm run webhooks -- <what> …`: manages webhook endpoints. Installs and builds missing parts.
- * Then works on the database of DATABASE_URL, whether or not servers run, or on the one in
- * DATA_DIR, with the server stopped.
+ * `npm run webhooks -- <what> …`: manages the webhook endpoints in the database. With DATABASE_URL,
+ * it uses that database, and servers may be running. Otherwise it uses the embedded database in
+ * DATA_DIR, and the server must be stopped. First installs missing packages and builds outdated
+ * parts.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 

@@ -1,14 +1,17 @@
 /**
- * Finds what a change can touch: the files that differ from a commit, and the stages of the test
- * run that can see them. Unit tests are found by Vitest, which follows imports. All other tests
- * start built programs, so their stages are found by folder. Unknown files run everything.
+ * Finds the test stages that a change can affect: takes the files that differ from a commit, and
+ * returns the stages that run code of these files. Vitest selects unit tests itself, because it can
+ * follow their imports. All other tests start built programs, so their stages are selected by
+ * folder. A file that matches no pattern selects all stages.
  */
 import { execFileSync } from 'node:child_process'
 import { root } from './steps.mjs'
 
 const everything = ['unit', 'api', 'cluster', 'abuse', 'browser', 'chaos']
 
-/** Stages that can see a file, by the first pattern that matches its path. */
+/**
+ * Test stages that a file can affect. The first pattern that matches the path of the file counts.
+ */
 const stagesByPath = [
   [/^packages\/(protocol|server|testkit)\//, everything],
   [/^packages\/client\//, ['unit', 'api', 'cluster', 'browser', 'chaos']],
@@ -27,12 +30,15 @@ function git(...args) {
   return execFileSync('git', args, { cwd: root, encoding: 'utf8' }).split('\n').filter(Boolean)
 }
 
-/** Returns the paths that differ from the commit, untracked files included. */
+/** Returns the paths of the files that differ from the commit, including untracked files. */
 export function listChangedFiles(commit) {
   return [...git('diff', '--name-only', commit), ...git('ls-files', '--others', '--exclude-standard')]
 }
 
-/** Returns the names of the stages that can see one of the files, in the order of a whole run. */
+/**
+ * Returns the names of the test stages that one of the files can affect, in the order of a whole
+ * run.
+ */
 export function stagesOf(files) {
   const names = new Set()
   for (const file of files) {

@@ -1,7 +1,7 @@
 /**
- * Runs named stages, shows their output and duration, and prints a summary. All stages run even if
- * one fails; the exit status reports the failure. Stages that mostly wait may run in parallel with
- * stages that mostly compute.
+ * Runs the stages of a test run (a check such as `lint`, or a group of tests), shows their output
+ * and duration, and prints a summary. All stages run even if one fails; the exit status reports the
+ * failure. Stages that mostly wait may run in parallel with stages that mostly compute.
  */
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { root, run, seconds } from './steps.mjs'
 const bin = (name) => join(root, 'node_modules', '.bin', name)
 const tsc = [process.execPath, join('node_modules', 'typescript', 'bin', 'tsc')]
 
-/** Returns a stage that is one check: it passes or fails as a whole. */
+/** Returns a stage that runs commands as one check. It passes if all commands succeed. */
 function check(name, ...commands) {
   return {
     name,
@@ -25,7 +25,7 @@ function check(name, ...commands) {
   }
 }
 
-/** Returns a stage that runs a Vitest project and counts its tests. */
+/** Returns a stage that runs the tests of a Vitest project and counts them. */
 function tests(project, folders, more = []) {
   return {
     name: `tests: ${project}`,
@@ -41,7 +41,8 @@ function tests(project, folders, more = []) {
         const failed = counts.numFailedTests ?? 0
         return {
           passed: counts.numPassedTests ?? 0,
-          // An error outside of any test also fails the run.
+          // If Vitest fails without a failed test, count one failure: an error outside of any test
+          // must fail the run, too.
           failed: status !== 0 && failed === 0 ? 1 : failed,
           skipped: (counts.numPendingTests ?? 0) + (counts.numTodoTests ?? 0),
           failures: failuresOf(counts),
@@ -57,8 +58,8 @@ const reasonLinesMax = 8
 const placesMax = 5
 
 /**
- * Returns one text for each failure: its first line, the last lines before the stack (a process
- * that did not start prints its reason last), and the places in our own files.
+ * Returns one text for each failed test: the first line of its error, the last lines before the
+ * stack (a process that did not start prints its reason last), and the places in our own files.
  */
 function failuresOf({ testResults = [] }) {
   return testResults.flatMap(({ name: path, status, message, assertionResults = [] }) => {
@@ -87,8 +88,8 @@ const script = (name) => [process.execPath, join('scripts', name)]
 
 export const checkStages = [
   check('format', [bin('biome'), 'format', '.']),
-  // Run without ESLint's cache: it compares only a file's own text, but a type may have changed in
-  // another file.
+  // Run ESLint without its cache. The cache only notices changes of a file's own text, but a type
+  // that the file uses may have changed in another file.
   check('lint', [bin('eslint'), '--max-warnings', '0', '.']),
   check(
     'arrows',
@@ -118,8 +119,9 @@ export const unitStage = tests('unit', ['packages', 'apps'])
 const apiStage = tests('api', ['tests/api'])
 
 /**
- * All stages. The API tests mostly wait for timeouts and the checks mostly compute, so they run in
- * parallel. The other stages need the whole machine for the processes under test.
+ * All stages of a test run. The API tests mostly wait for timeouts and the checks mostly compute,
+ * so these two run in parallel. The other stages need the whole machine for the processes under
+ * test.
  */
 export const allStages = [
   [checkStages, [apiStage]],
@@ -131,8 +133,8 @@ export const allStages = [
 ]
 
 /**
- * The checks, and the stages with these names. Unit tests run only if they import a file that
- * differs from the commit.
+ * Returns the checks, and the test stages with these names. Of the unit tests, only those run that
+ * import a file that differs from the commit.
  */
 export function stagesForChange(names, commit) {
   const projects = {
@@ -146,9 +148,9 @@ export function stagesForChange(names, commit) {
 }
 
 /**
- * Runs every stage and prints the summary, whose last line is `N passed, N failed`. An array of
- * arrays in place of a stage contains lanes that run in parallel; the output of all lanes but the
- * last is shown when they are done. Returns whether all stages passed.
+ * Runs every stage and prints the summary, whose last line is `N passed, N failed`. Returns whether
+ * all stages passed. An element of `stages` may be an array of lists of stages: these lists run in
+ * parallel. The output of the last list is shown at once, that of the others when all are done.
  */
 export async function runStages(stages) {
   const results = []
@@ -228,7 +230,7 @@ function summarise(results) {
     const verdict = result.failed === 0 ? 'ok    ' : 'FAILED'
     process.stdout.write(`${verdict} ${result.name.padEnd(16)} ${seconds(result.tookMs).padStart(7)}  ${what}\n`)
   }
-  // Print the failures here at the end, because a long log is often cut to its end.
+  // Print the failures here at the end: a long log is often shortened to its last lines.
   for (const { failures = [] } of results) for (const failure of failures) process.stdout.write(`  ${failure}\n`)
   process.stdout.write(`${passed} passed, ${failed} failed\n`)
   return failed === 0

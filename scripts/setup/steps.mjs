@@ -1,8 +1,8 @@
 /**
- * First steps of every command of this repository: check Node, install packages, build stale parts.
- * Uses only plain Node, because it runs before any package is installed. Guarantees: two runs at
- * once are safe (the second waits), the next run completes an interrupted one, and a run without
- * work takes some milliseconds.
+ * First steps of every command of this repository: check the version of Node, install npm packages,
+ * build outdated parts. Uses only plain Node, because it runs before any package is installed.
+ * Guarantees: two runs at the same time are safe (the second waits); after an interrupted run, the
+ * next run completes the work; a run without work takes only some milliseconds.
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -17,7 +17,7 @@ const lockPath = join(stampDir, 'lock')
 const lockWaitMaxMs = 15 * 60_000
 const showWaitingEveryMs = 10_000
 
-/** An error that the user can act on: one line, no stack. */
+/** An error that the user can fix. It is printed as one line without a stack. */
 export class SetupError extends Error {}
 
 export function say(line) {
@@ -34,12 +34,13 @@ export function requireNode() {
   throw new SetupError(`unable to run on Node ${process.versions.node}; Node 20.19 or later is needed`)
 }
 
-/** Running child processes; signals are forwarded to all of them. */
+/** Child processes that are running. Signals to this process are forwarded to all of them. */
 const children = new Set()
 
 /**
- * Starts a child in this process's own group, so that ending the group also ends the child.
- * Resolves to `{status}`, which is 128 + the signal's number when a signal ended the child.
+ * Starts a child process in this process's own group, so that ending the group also ends the child.
+ * Resolves to `{status, signal}` when the child has ended. If a signal ended it, `status` is 128 +
+ * the number of the signal.
  */
 export function run(command, args, options = {}) {
   return new Promise((resolve, reject) => {
@@ -61,9 +62,10 @@ const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 }
 const parentCheckEveryMs = 250
 
 /**
- * Forwards signals to the running children. Each signal is forwarded only once, because a terminal
- * sends it to the whole group. npm sends signals to the shell between npm and this process, and
- * that shell ends without forwarding them; so the death of the parent counts as SIGTERM.
+ * Forwards signals to the running child processes. Each signal is forwarded only once, because a
+ * terminal also sends it to the children directly. The death of the parent process counts as
+ * SIGTERM: npm sends signals only to the shell between npm and this process, and that shell ends
+ * without forwarding them.
  */
 export function forwardSignals() {
   const handedOn = new Set()
@@ -97,7 +99,10 @@ function isAlive(pid) {
   }
 }
 
-/** Runs `work` while no other setup runs in this checkout. */
+/**
+ * Runs `work` while no other process installs or builds in this checkout. Waits for the other
+ * process first.
+ */
 export async function withSetupLock(work) {
   mkdirSync(stampDir, { recursive: true })
   const startedAt = performance.now()
@@ -131,8 +136,8 @@ export async function withSetupLock(work) {
 }
 
 /**
- * Returns the pid of the lock's owner. Undefined: the lock is gone, or was left half written some
- * time ago.
+ * Returns the process id of the process that holds the setup lock. Returns undefined if the lock
+ * file is gone, or has been incomplete for more than 5 s.
  */
 function readHolder() {
   try {
@@ -145,8 +150,9 @@ function readHolder() {
 }
 
 /**
- * Returns whether node_modules contains the packages of the lockfile. npm writes its own copy of
- * the lockfile last, so that copy proves a complete installation.
+ * Returns whether node_modules contains the packages of the lockfile. Compares the lockfile with
+ * the copy that npm writes at the end of an installation, so the copy proves that the installation
+ * was complete.
  */
 function isInstalled() {
   const receiptPath = join(root, 'node_modules', '.package-lock.json')
@@ -176,13 +182,13 @@ export async function installPackages() {
     showWaitingEveryMs,
   )
   try {
-    // npm's output goes to stderr, because standard output belongs to the server.
+    // Send the output of npm to stderr, because the standard output belongs to the server.
     const options = { stdio: ['ignore', 2, 2] }
     const quiet = ['--no-audit', '--no-fund', '--loglevel=error']
     let { status } = await run('npm', ['ci', ...quiet], options)
     if (status === 1) {
-      // npm ci refuses a lockfile that lacks an optional package of another platform; npm install
-      // accepts it.
+      // `npm ci` refuses a lockfile that lacks an optional package of another platform. `npm
+      // install` accepts it.
       say('  npm ci refused; trying npm install')
       status = (await run('npm', ['install', '--no-save', ...quiet], options)).status
     }
@@ -210,8 +216,8 @@ function listFiles(path, into) {
 }
 
 /**
- * Returns a hash of all files below these paths that a build could depend on. Uses content, not
- * times, because a checkout changes the times.
+ * Returns a hash of the content of all files below these paths that a build could depend on. It
+ * does not use the times of files, because a checkout changes them.
  */
 function hashOf(paths) {
   const files = []
@@ -222,7 +228,10 @@ function hashOf(paths) {
   return hash.digest('hex')
 }
 
-/** Runs `build` when a source changed since the last successful build, or an output is missing. */
+/**
+ * Runs `build` if a source file has changed since the last successful build, or if an output file
+ * is missing.
+ */
 async function buildIfStale({ name, sources, outputs, build }) {
   const stampPath = join(stampDir, name)
   const hash = hashOf(sources)
@@ -261,7 +270,7 @@ function buildPackages(names) {
   })
 }
 
-/** Builds the parts that `npm start` runs: the server and the web application. */
+/** Builds the parts that `npm start` needs: the server and the web application. */
 export async function buildForStart() {
   await buildPackages(['server'])
   if (!existsSync(join(root, 'apps/web/index.html'))) return
@@ -274,13 +283,13 @@ export async function buildForStart() {
   })
 }
 
-/** Builds the additional parts that tests and measurements run. */
+/** Builds the server, the web application, and the test kit that tests and measurements use. */
 export async function buildForTests() {
   await buildForStart()
   await buildPackages(['testkit'])
 }
 
-/** Builds the load harness and the parts it starts. */
+/** Builds the load harness (lab/bench) and the parts that it starts. */
 export async function buildForBench() {
   await buildForTests()
   await buildIfStale({
@@ -291,7 +300,7 @@ export async function buildForBench() {
   })
 }
 
-/** Builds the chaos lab and the parts it starts. */
+/** Builds the chaos lab (lab/chaos) and the parts that it starts. */
 export async function buildForChaos() {
   await buildForTests()
   await buildIfStale({
@@ -303,11 +312,11 @@ export async function buildForChaos() {
 }
 
 /**
- * Runs a command of the repository from a bare checkout: installs and builds missing parts
- * (`prepare` installs system packages), then runs `entry` (a path below the root) as a child in
- * this process's own group. Forwards signals and exits with the child's status. The child keeps the
- * working directory of this process, so a relative DATA_DIR means what the caller sees; npm runs
- * this process in the repository's root.
+ * Runs a command of the repository, even from a fresh checkout. First installs missing packages and
+ * builds outdated parts (`prepare` may install system packages). Then runs `entry`, a path below
+ * the root, as a child process in this process's own group. Forwards signals, and exits with the
+ * status of the child. The child keeps the working directory of the caller, so that a relative
+ * DATA_DIR means the same for both; npm runs this process in the root of the repository.
  */
 export async function runBuilt({ prepare = async () => {}, build, entry, nodeArguments = [], args = [] }) {
   try {
@@ -329,8 +338,8 @@ export async function runBuilt({ prepare = async () => {}, build, entry, nodeArg
 }
 
 /**
- * Ends the process: with one line for errors that the user can act on, and with a stack for
- * unexpected errors.
+ * Prints an error and ends the process with status 1. An error that the user can fix is printed as
+ * one line, an unexpected error with its stack.
  */
 export function fail(error) {
   if (error instanceof SetupError) process.stderr.write(`${error.message}\n`)

@@ -1,25 +1,25 @@
 /**
- * System packages of the commands. Installed on Debian as root; without root, missing packages are
- * only reported; on other systems nothing is checked. No system service is started: the commands
- * start their own processes.
+ * Installs the system packages that the commands of this repository need. Installs only on Debian
+ * as root. Without root, it only reports missing packages; on other systems, it checks nothing. It
+ * starts no system service, because the commands start their own processes.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { run, say, seconds, SetupError } from './steps.mjs'
 
-/** Debian packages that `npm run cluster` starts. */
+/** Debian packages with the programs that `npm run cluster` starts. */
 export const clusterPackages = ['postgresql', 'redis-server', 'haproxy', 'nginx']
 
 /**
- * Debian packages that the measurements start. Without Nchan and its nginx, one comparison is
- * omitted.
+ * Debian packages with the programs that the measurements start. Without the second list (Nchan and
+ * its nginx), one comparison is omitted.
  */
 export const benchPackages = ['postgresql', 'redis-server']
 export const benchComparisonPackages = ['nginx', 'libnginx-mod-nchan']
 
 /**
- * Debian packages that the tests start. The headless browser needs half the processor time of the
- * full one.
+ * Debian packages with the programs that the tests start. The headless Chromium needs half the
+ * processor time of the full one.
  */
 export const testPackages = [
   ...clusterPackages,
@@ -30,7 +30,10 @@ export const testPackages = [
   'fonts-noto-color-emoji',
 ]
 
-/** Installed packages that are used instead of one that cannot be installed. */
+/**
+ * Packages that can replace another one. If apt cannot install a package, its replacement is used,
+ * provided it is installed.
+ */
 const substitutes = new Map([['chromium-headless-shell', 'chromium']])
 
 function isDebian() {
