@@ -1,7 +1,7 @@
 /**
- * Generates files that depend on sources alone, so that it can run before the build: the tables of
- * commands of the protocol and of the server, and the number of the SQL functions. `npm run docs`
- * writes the files; scripts/check-docs.mjs compares them.
+ * Generates the files that depend on sources alone: the tables of commands of the protocol and of
+ * the server, and the number of the SQL functions. So this script can run before the build. `npm
+ * run docs` writes the files; scripts/check-docs.mjs compares them.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
  * Measures scrolling with the wheel through a long conversation in Chromium, from its end to its
- * beginning: long tasks, layouts, and the share of time spent reading positions. Prints numbers
+ * beginning: long tasks, layouts, and the share of time spent measuring elements. Prints numbers
  * without a verdict, because they depend on the machine.
  *
  * Run `npx tsc -b packages/testkit` and `npm run build -w @chorus/web` first, then `npm run

@@ -25,7 +25,7 @@ import { installSystemPackages, testPackages } from './setup/system-packages.mjs
 
 /**
  * Returns all stages or, with `--changed`, the checks and the test stages that the changed files
- * can affect. Prints the latter.
+ * can affect. Prints the selected stages.
  */
 function selectStages([flag, commit = 'HEAD', ...rest]) {
   if (flag === undefined) return allStages

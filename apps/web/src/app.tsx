@@ -1,6 +1,6 @@
 /**
- * Chooses the top-level view: a skeleton while the session is unknown, the sign-in screen, or the
- * chat.
+ * Chooses the top-level view: a placeholder while it is unknown whether the user is signed in, the
+ * sign-in screen, or the chat.
  */
 import { useChat, useSession } from '@chorus/react'
 import { Suspense, useEffect, useRef } from 'react'

@@ -8,7 +8,7 @@
 /** Estimated height of a row that was never on the screen. */
 export const estimatedRowPx = 56
 
-/** Range of row indexes, from `from` up to, but not including, `to`. */
+/** Range of row indexes. It includes `from` and excludes `to`. */
 export interface RowRange {
   readonly from: number
   readonly to: number

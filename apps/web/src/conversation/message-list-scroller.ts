@@ -150,8 +150,8 @@ export class ListScroller {
     const isUp = scroller.scrollTop < this.#expectedTopPx
     this.#expectedTopPx = scroller.scrollTop
     this.takePlace()
-    // After a scroll down, a list that was at its end stays there: new messages can make it longer
-    // faster than it scrolls.
+    // A list that was at its end still counts as at its end after a scroll down: new messages can
+    // make it longer faster than it scrolls to them.
     if (wasAtEnd && !isUp && !this.#hasNewer) this.#place = { ...this.#place, isAtEnd: true }
     return true
   }
@@ -340,8 +340,8 @@ export class ListScroller {
   }
 
   /**
-   * Handles scrolling by the user whose scroll event arrives only after this drawing. An offset
-   * that the browser reduced because the list became shorter is no scrolling.
+   * Handles scrolling by the user whose scroll event arrives only after this drawing. If the
+   * browser reduced the offset because the list became shorter, this does not count as scrolling.
    */
   #takeUnseenScroll(scroller: HTMLElement): void {
     const byPx = scroller.scrollTop - this.#expectedTopPx

@@ -1,4 +1,4 @@
-/** State of the open dialog. At most one is open: a second dialog replaces the first. */
+/** Stores which dialog is open. At most one is open: a second dialog replaces the first. */
 export type Overlay = 'none' | 'find' | 'new-conversation' | 'browse-channels' | 'keyboard'
 
 type Listener = () => void

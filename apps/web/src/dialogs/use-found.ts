@@ -1,6 +1,6 @@
 /**
- * Searches the server while the user types. A search starts after a short pause in typing.
- * Responses to a text that has changed since are ignored.
+ * Searches the server while the user types. A search starts after a short pause in typing. Its
+ * response is ignored if the text has changed since.
  */
 import type { Conversation, User } from '@chorus/client'
 import { useEffect, useState } from 'react'

@@ -40,7 +40,7 @@ function reasonOf(message: string): string {
 
 /**
  * Shows a notice if an action of the user fails. The notice begins with `failure`, such as
- * `Couldn't rename`.
+ * `Couldn’t rename`.
  */
 export function attempt(promise: Promise<unknown>, failure: string): void {
   promise.catch((error: unknown) => showNotice({ tone: 'error', text: `${failure}. ${explainError(error)}` }))

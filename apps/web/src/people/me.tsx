@@ -1,4 +1,7 @@
-/** Context with the signed-in user and their drafts, for all components below the shell. */
+/**
+ * React context with the signed-in user and their drafts, for all components of the application of
+ * a signed-in user.
+ */
 import type { User } from '@chorus/client'
 import { createContext, useContext } from 'react'
 import type { Drafts } from '../drafts/drafts.ts'

@@ -8,8 +8,8 @@ const allowedProtocols = new Set(['http:', 'https:', 'mailto:'])
 /** Returns the address for the link. Returns undefined if the text must not become a link. */
 export function safeLink(address: string): string | undefined {
   const trimmed = address.trim()
-  // Browsers drop tabs and line breaks inside an address, which would turn `java\nscript:` into a
-  // command.
+  // Refuse an address with blanks, control characters or backslashes. For example, browsers drop
+  // line breaks inside an address, which would turn `java\nscript:` into `javascript:`.
   if (trimmed === '' || /[\u0000-\u0020\u007f\\]/.test(trimmed)) return undefined
   if (!/^(?:https?:\/\/|mailto:)/i.test(trimmed)) return undefined
   try {

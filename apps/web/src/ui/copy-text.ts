@@ -10,7 +10,7 @@ async function copy(text: string): Promise<boolean> {
     return true
   } catch {
     // `navigator.clipboard` is missing without https, and the user may refuse the permission. Use
-    // the old way below.
+    // `document.execCommand` below.
   }
   const field = document.createElement('textarea')
   const before = document.activeElement
