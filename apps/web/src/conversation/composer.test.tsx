@@ -230,7 +230,7 @@ describe('the composer', () => {
     expect(drafts.read('c').replyTo).toBeUndefined()
   })
 
-  it('the composer shows and clears a draft as another tab does', () => {
+  it('the composer follows a draft that another tab changes or sends', () => {
     const storage = createStorage()
     const { show } = createStage({ drafts: createDrafts('me', storage) })
     const other = createDrafts('me', storage)

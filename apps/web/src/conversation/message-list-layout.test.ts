@@ -96,7 +96,7 @@ describe('[READ1] the range of drawn rows', () => {
     expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
   })
 
-  it('[READ1] draws the end or the wanted row when the drawn rows are gone', () => {
+  it('[READ1] draws the list’s end or the wanted row when the drawn rows are gone', () => {
     const gone = { first: 'gone', last: 'gone too', isToEnd: false }
     expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
     expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))

@@ -108,7 +108,7 @@ describe('the unread line', () => {
 })
 
 describe('delivery marks', () => {
-  it('marks my message as sending, sent, read or failed', () => {
+  it('my message is marked as sending, sent, read or failed', () => {
     const at = '2026-11-22T10:00:00Z'
     expect(markOf(pending('p', at), 0)).toBe('sending')
     expect(markOf(pending('p', at, { state: 'acknowledged', seq: 3, createdAt: at }), 9)).toBe('sent')

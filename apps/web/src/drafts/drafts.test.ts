@@ -45,7 +45,7 @@ describe('drafts', () => {
     expect(storage.getItem('chorus.drafts.ada')).toBeNull()
   })
 
-  it('[APP1] a tab shows the drafts of another tab and keeps them', () => {
+  it('[APP1] a tab shows the drafts of another tab and does not overwrite them', () => {
     const storage = createStorage()
     const [here, there] = [createDrafts('ada', storage), createDrafts('ada', storage)]
     const listener = vi.fn()
