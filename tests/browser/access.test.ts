@@ -1,6 +1,6 @@
 /**
- * Accessibility of every screen: axe finds no serious problem, the keyboard alone suffices, and
- * everything fits the width of a phone.
+ * Accessibility of every screen of the web application: the checker axe finds no serious problem,
+ * the keyboard alone suffices, and everything fits the width of a phone.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -33,14 +33,14 @@ interface AxeResults {
 }
 
 async function expectAccessible(person: Person, screen: string): Promise<void> {
-  // Wait for transitions to end, because axe would measure intermediate colours. Endless animations
-  // (a spinner) are not waited for.
+  // Wait for the end of all transitions, because axe would measure the colours in between. Endless
+  // animations, such as a spinner, are skipped.
   await person.page.evaluate(async () => {
     const ending = document.getAnimations().filter((one) => Number.isFinite(one.effect?.getComputedTiming().endTime))
     await Promise.allSettled(ending.map(({ finished }) => finished))
   })
-  // Evaluate the script instead of adding an element, because the page's policy rightly allows no
-  // foreign script.
+  // Evaluate the script of axe in the page. A script element would be blocked, because the page's
+  // content security policy allows no foreign script.
   const { violations } = await person.page.evaluate<AxeResults>(
     `${axeSource}; axe.run(document, { resultTypes: ['violations'] })`,
   )
@@ -57,7 +57,7 @@ const close = (person: Person) => person.page.keyboard.press('Escape')
 it.each([
   ['light', { width: 1280, height: 800 }],
   ['dark', { width: 390, height: 844 }],
-] as const)('axe finds no serious problem on any screen: %s, %o', async (colorScheme, viewport) => {
+] as const)('axe finds no serious problem on any screen in %s mode at %o', async (colorScheme, viewport) => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { colorScheme, viewport })
   await expectAccessible(ada, 'sign in')
   await ada.page.getByLabel('Username').fill('nobody')
@@ -99,7 +99,7 @@ it.each([
   await expectAccessible(ada, 'asked before a deletion')
   await close(ada)
   await ada.page.getByRole('dialog').waitFor({ state: 'detached' })
-  // Escape closed only the dialog.
+  // Escape closed only the dialog: the conversation is still open.
   expect(await ada.composer.isVisible()).toBe(true)
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('combobox').fill('Bob')
@@ -119,11 +119,11 @@ it.each([
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('works by keyboard alone, from sign-up to reply', async () => {
+it('the keyboard alone suffices, from sign-up to a reply', async () => {
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   const { keyboard } = ada.page
-  /** Presses Tab until the focused element has this name. */
+  /** Presses Tab until the element with this name has the focus. */
   const tabTo = async (name: RegExp): Promise<void> => {
     for (let presses = 0; presses < 40; presses += 1) {
       const focused = await ada.page.evaluate(() => {
@@ -207,7 +207,7 @@ it('a phone shows one pane at a time, without horizontal overflow', async () => 
   }
   await expectNoOverflow('the list')
   await ada.begin([bob])
-  // On a phone Enter adds a line, so press the Send button.
+  // On a phone, Enter adds a line, so press the Send button instead.
   const send = async (text: string): Promise<void> => {
     await ada.composer.fill(text)
     await ada.page.getByRole('button', { name: 'Send', exact: true }).click()

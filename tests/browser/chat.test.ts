@@ -1,4 +1,6 @@
-/** Two people, two browsers, one real server: the everyday functions of the application. */
+/**
+ * Two people in two browsers use the everyday functions of the web application on one real server.
+ */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { startChromium, waitForFact } from '@chorus/testkit'
@@ -21,7 +23,7 @@ afterAll(async () => {
 const twoPeople = () =>
   Promise.all([Person.signUp(browser, server.url, 'Ada Lovelace'), Person.signUp(browser, server.url, 'Bob Builder')])
 
-it('[CLI1] two browsers sign up and chat, and a reload keeps everything', async () => {
+it('[CLI1] two people sign up and chat, and a reload keeps everything', async () => {
   const [ada, bob] = await Promise.all([
     Person.arrive(browser, server.url, 'Ada Lovelace'),
     Person.arrive(browser, server.url, 'Bob Builder'),
@@ -31,7 +33,7 @@ it('[CLI1] two browsers sign up and chat, and a reload keeps everything', async 
   await ada.write('hello Bob')
   await ada.sees('hello Bob')
 
-  // Bob has not opened the conversation: it is unread in the list and in the title.
+  // Bob has not opened the conversation: the list and the title of the page show it as unread.
   await bob.item('Ada Lovelace').getByText('1 unread').waitFor()
   await waitForFact(async () => (await bob.page.title()).startsWith('(1)'), { what: 'the count in the title' })
   await bob.open('Ada Lovelace')
@@ -63,7 +65,7 @@ it('[CLI1] two browsers sign up and chat, and a reload keeps everything', async 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[CLI1] replies, reactions, edits and deletions reach the other browser', async () => {
+it("[CLI1] replies, reactions, edits and deletions reach the other person's browser", async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('the first')
@@ -140,7 +142,7 @@ it('[ACL4] groups and channels are created, found with Ctrl-K and joined', async
   }
 })
 
-it('[CLI1] [ACL2] two tabs show the same and sign out together', async () => {
+it('[CLI1] [ACL2] two tabs of one user show the same, and sign out together', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('in the first tab')

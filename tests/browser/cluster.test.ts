@@ -1,4 +1,7 @@
-/** Two people in two browsers at two different servers, while servers and Redis are killed. */
+/**
+ * Two people chat in two browsers, connected to different servers, while servers and Redis are
+ * killed.
+ */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
@@ -12,7 +15,7 @@ import {
 } from '@chorus/testkit'
 import { Person } from './person.ts'
 
-describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('browsers at a cluster', () => {
+describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('browsers connected to a cluster', () => {
   let browser: Browser
   let cluster: Cluster
 
@@ -27,9 +30,9 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
   })
 
   it('[CLI1] [TAIL1] the chat continues while servers and Redis are killed', async () => {
-    // The balancer chooses Ada's server. Bob stays at the second server.
+    // The balancer chooses Ada's server. Bob connects to the second server directly.
     const bobsServer = 1
-    // Tall enough to show all messages.
+    // The window is tall enough to show all messages without scrolling.
     const options = { viewport: { width: 1_280, height: 2_400 } }
     const ada = await Person.signUp(browser, cluster.url, 'Ada Lovelace', options)
     const bob = await Person.signUp(browser, cluster.urls[bobsServer] ?? '', 'Bob Builder', options)
@@ -48,8 +51,8 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     }
     await talk('says hello')
 
-    // One of these two servers may have Ada's connection. If not, she is at Bob's server, and no
-    // client must notice the kills.
+    // Kill the two servers that Bob does not use, one after the other. If Ada is connected to one
+    // of them, her browser must reconnect unnoticed.
     for (const server of [0, 2]) {
       await ada.composer.pressSequentially('half a sent')
       await cluster.kill9(server)
@@ -69,7 +72,7 @@ describe.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))('brows
     await cluster.failOverRedis()
     await talk('has another one')
 
-    // Both browsers show every message once, in the same order.
+    // Both browsers show every message exactly once, in the same order.
     for (const person of [ada, bob]) {
       await waitForFact(async () => (await person.texts()).length >= sent.length, { what: 'every message' })
       expect(await person.texts()).toEqual(sent)

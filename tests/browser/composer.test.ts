@@ -1,6 +1,6 @@
 /**
- * The composer: by keyboard, with an input method, in two tabs, through reloads and without a
- * network. Typed text is never lost.
+ * The composer, the text field for a new message: used by keyboard, with an input method, in two
+ * tabs, through reloads and without a network. Typed text is never lost.
  */
 import type { Browser, CDPSession, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -29,7 +29,7 @@ const composerOf = (page: Page) => page.locator('textarea.composer-text')
 const holds = (page: Page, text: string) =>
   waitForFact(async () => (await composerOf(page).inputValue()) === text, { what: `${text} in the composer` })
 
-/** Presses a key of a layout that Playwright does not have. */
+/** Presses a key of a keyboard layout that Playwright does not support. */
 async function pressAt(devtools: CDPSession, key: string, code: string, modifiers = 0): Promise<void> {
   const virtualKey = { windowsVirtualKeyCode: code.charCodeAt(3), code, key, modifiers }
   await devtools.send('Input.dispatchKeyEvent', { type: 'rawKeyDown', ...virtualKey })
@@ -37,8 +37,8 @@ async function pressAt(devtools: CDPSession, key: string, code: string, modifier
 }
 
 /**
- * Composes text as an input method does, and presses Enter to choose a word. This Enter must reach
- * no command.
+ * Composes text as an input method does, and presses Enter to choose a word. This Enter must run no
+ * command, such as sending the message.
  */
 async function compose(page: Page, text: string): Promise<void> {
   const devtools = await page.context().newCDPSession(page)
@@ -50,7 +50,8 @@ async function compose(page: Page, text: string): Promise<void> {
     code: 'Enter',
   })
   await devtools.send('Input.insertText', { text })
-  // Safari ends the composition first, and then reports the key that ended it.
+  // Safari reports this Enter after the end of the composition, so it does not look like a part of
+  // the composition.
   await page.evaluate(() => {
     const enter = new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true })
     document.activeElement?.dispatchEvent(enter)
@@ -58,7 +59,7 @@ async function compose(page: Page, text: string): Promise<void> {
   await devtools.detach()
 }
 
-it('[APP1] picks an emoji by keyboard without sending the message', async () => {
+it('[APP1] an emoji is chosen by keyboard, without sending the message', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   const { page } = ada
@@ -82,7 +83,7 @@ it('[APP1] picks an emoji by keyboard without sending the message', async () => 
   await picker.waitFor({ state: 'detached' })
   await holds(page, 'lunch is 🍕')
 
-  // Without a search text, the arrow keys choose an emoji.
+  // Without a search text, the arrow keys move through the emoji.
   await open()
   const active = picker.locator('[data-active]')
   await page.keyboard.press('ArrowDown')
@@ -99,7 +100,7 @@ it('[APP1] picks an emoji by keyboard without sending the message', async () => 
   await page.keyboard.press('Enter')
   await holds(page, `lunch is 🍕${chosen}`)
 
-  // Without a result, Enter does nothing, and Escape closes only the picker.
+  // If the search finds no emoji, Enter does nothing, and Escape closes only the emoji picker.
   await open()
   await page.keyboard.type('qqqqqq')
   await picker.getByText('No emoji found').waitFor()
@@ -142,7 +143,7 @@ it('[APP1] two tabs share one draft, which is cleared after sending', async () =
   await bob.sees('typed here and there')
   expect(await bob.texts()).toEqual(['first', 'typed here and there'])
 
-  // Signing out removes all drafts from the browser.
+  // Signing out removes all drafts from the browser's storage.
   await here.getByRole('button', { name: 'Account: Ada Lovelace' }).click()
   await here.getByRole('menuitem', { name: 'Sign out' }).click()
   await here.getByRole('button', { name: 'Create an account' }).waitFor()
@@ -152,12 +153,12 @@ it('[APP1] two tabs share one draft, which is cleared after sending', async () =
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP1] a reply survives a reload, an edit survives a lost network', async () => {
+it('[APP1] an unsent reply survives a reload, an unsaved edit survives a lost network', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([carol])
   await ada.begin([bob])
-  // Until the second conversation is open, the composer belongs to the first.
+  // Wait until the second conversation is open. Until then, the composer belongs to the first one.
   await ada.page.getByRole('region', { name: 'Conversation: Bob Builder' }).waitFor()
   await ada.write('the first')
   await ada.sees('the first')
@@ -197,7 +198,7 @@ it('[APP1] a reply survives a reload, an edit survives a lost network', async ()
   }
 })
 
-it('[APP1] Enter of an input method neither sends nor submits in any field', async () => {
+it('[APP1] Enter of an input method submits no message, group or profile', async () => {
   const [ada, bob] = await twoPeople()
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
   await ada.begin([bob])
@@ -233,7 +234,7 @@ it('[APP1] Enter of an input method neither sends nor submits in any field', asy
   }
 })
 
-it('shortcuts follow key positions, and copying works without a clipboard', async () => {
+it('shortcuts work on other keyboard layouts, and copying without a clipboard', async () => {
   const [ada, bob] = await twoPeople()
   await ada.context.addInitScript(() => {
     Object.defineProperty(navigator, 'clipboard', { value: undefined })
@@ -265,7 +266,7 @@ it('shortcuts follow key positions, and copying works without a clipboard', asyn
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('the composer fits its text after a change of width', async () => {
+it('the composer shows all its text after a change of the window width', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.composer.fill('some words that need more lines where there is less room. '.repeat(4))
@@ -281,7 +282,7 @@ it('the composer fits its text after a change of width', async () => {
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('announces equal messages one by one', async () => {
+it('a screen reader gets one announcement for each of several equal messages', async () => {
   const [ada, bob] = await twoPeople()
   await ada.begin([bob])
   await ada.write('start')

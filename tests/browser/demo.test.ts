@@ -1,6 +1,7 @@
 /**
- * The demo of the README as a person does it: one browser, two tabs at two servers of a cluster,
- * one channel, and the trace of the first message. DEMO_PICTURE=FILE also stores its picture.
+ * The demo of the README, done as a person does it: one browser, two tabs at two servers of a
+ * cluster, one channel, and the trace of the first message. With DEMO_PICTURE=FILE, the test also
+ * stores a screenshot in that file.
  */
 import { execFile, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -45,7 +46,7 @@ describe.skipIf(!canRun)('the demo of the README', () => {
     return url
   }
 
-  it('[WELCOME1] carries Hello! between two tabs of one browser, and traces it', async () => {
+  it('[WELCOME1] a message travels between tabs at two servers, and can be traced', async () => {
     const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
     expect(readme).toContain('npm run cluster -- --servers 2')
     const context = await browser.newContext({
@@ -72,7 +73,8 @@ describe.skipIf(!canRun)('the demo of the README', () => {
     await second.keyboard.press('Enter')
     await first.getByRole('article').filter({ hasText: 'Hello, Ada!' }).waitFor()
 
-    // Each tab is still its own user after a reload: cookies ignore ports, and the hosts differ.
+    // Each tab keeps its own user after a reload. The servers need different host names for this,
+    // because cookies ignore ports.
     await first.reload()
     await isSignedIn(first, 'Ada Lovelace')
     const message = first.getByRole('article').filter({ hasText: 'Hello!' })

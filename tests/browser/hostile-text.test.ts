@@ -28,8 +28,8 @@ afterAll(async () => {
 const evil = 'http://evil.example:9'
 
 /**
- * Hostile messages. None may add an element that is not on the list below, or an attribute that
- * runs a script.
+ * Hostile messages. None of them may add an element that `findInjected` does not allow, or an
+ * attribute that runs a script.
  */
 const hostile = [
   // N18, N19, N22
@@ -88,7 +88,7 @@ const names = [
   `</title><script>alert(1)</script>`,
 ]
 
-it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text', async () => {
+it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: hostile messages and names are shown as text', async () => {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id: readerId } = await HttpUser.signIn(server.url, reader.handle, password)
   const writers: HttpUser[] = []
@@ -100,8 +100,8 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   for (const other of writers) await other.createConversation('direct', [readerId])
   await writer.createConversation('channel', [], `</title><img src=x onerror=alert(2)> ${randomUUID().slice(0, 8)}`)
 
-  // Returns everything in the page that hostile text could have added: other elements than these,
-  // and attributes that run a script. Runs in the page.
+  // Returns everything in the page that hostile text has added: elements that messages may not
+  // contain, and attributes that run a script. This function runs in the page.
   const findInjected = (): string[] => {
     const allowed = new Set(
       'P BR SPAN STRONG EM DEL CODE PRE A UL OL LI BLOCKQUOTE H1 H2 H3 H4 H5 H6 HR TABLE THEAD TBODY TR TH TD DIV SUP SUB INPUT'.split(
@@ -136,7 +136,8 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   }
 
   await reader.item(names[0]!).first().waitFor()
-  // Send three at a time, each three in a new conversation, so that all of them are on the screen.
+  // Send three messages at a time, in a new conversation each time, so that all three are on the
+  // screen.
   for (let from = 0; from < hostile.length; from += 3) {
     const group = await writer.createConversation(
       'group',
@@ -156,7 +157,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
     expect(reader.surprises, `from ${from}`).toEqual([])
   }
 
-  // The reader writes the same strings: through the composer, and quoted in a reply.
+  // The reader sends a hostile text through the composer, and quotes one in a reply.
   await reader.write(hostile[0]!)
   await reader.sees('onerror=alert(1)')
   await reader.choose('onerror=alert(1)', 'Reply')
@@ -166,7 +167,7 @@ it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: messages and names stay text
   await reader.page.locator('textarea.composer-text').waitFor()
   expect(await reader.page.evaluate(findInjected)).toEqual([])
 
-  // Names in the search and in the title of the page.
+  // Hostile names in the search results and in the title of the page.
   await reader.page.keyboard.press('Control+k')
   for (const query of ['<img', '">', '{{7', '</title']) {
     await reader.page.getByRole('combobox').fill(query)

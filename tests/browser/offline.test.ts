@@ -1,6 +1,6 @@
 /**
- * Lost network and killed server: pending messages wait, are sent once and in order, and no shown
- * message disappears.
+ * The web application with a lost network and with a killed server: unsent messages wait, are sent
+ * once and in order, and no message that was shown disappears.
  */
 import type { Browser } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
@@ -21,7 +21,8 @@ afterAll(async () => {
   await server.remove()
 })
 
-// A test that fails while the server is down must not fail the next ones.
+// Restart the server after a test that failed while the server was down, so that the next tests do
+// not fail, too.
 afterEach(async () => {
   await fetch(`${server.url}/livez`).catch(() => server.start())
 })
@@ -29,7 +30,7 @@ afterEach(async () => {
 const banner = (person: Person) => person.page.getByTestId('connection-banner')
 const numbered = (word: string, count: number) => Array.from({ length: count }, (_, index) => `${word} ${index}`)
 
-it('[ORD2] [IDEM1] [CLI1] drains the outbox in order, without duplicates, after being offline', async () => {
+it('[ORD2] [IDEM1] [CLI1] messages written offline are sent once and in order', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -46,7 +47,7 @@ it('[ORD2] [IDEM1] [CLI1] drains the outbox in order, without duplicates, after 
   await ada.message('while online').waitFor()
   await bob.write('meanwhile')
   await bob.sees('meanwhile')
-  // Ada is online again, and goes offline while the outbox drains.
+  // Ada goes online, and offline again while her unsent messages are being sent.
   await ada.context.setOffline(false)
   await bob.sees('written offline 0')
   await ada.context.setOffline(true)
@@ -73,7 +74,7 @@ it('[ACK1] [CLI1] [RES1] no message is lost or repeated when the server is kille
   await bob.open('Ada Lovelace')
   await bob.sees('before the crash')
 
-  // Wait for the service worker. From then on the application opens without a server.
+  // Wait until the service worker is active. From then on, the application opens without a server.
   await ada.page.evaluate(async () => {
     const { active } = await navigator.serviceWorker.ready
     if (active === null || active.state === 'activated') return
@@ -85,12 +86,12 @@ it('[ACK1] [CLI1] [RES1] no message is lost or repeated when the server is kille
   await bob.write(fromBob[0]!)
   await ada.composer.pressSequentially('Ada writes on')
   await server.kill9()
-  // The server was killed in the middle of a sentence: the typed text stays.
+  // The server was killed while Ada was typing: the typed text stays.
   await ada.composer.pressSequentially(' 1')
   await ada.composer.press('Enter')
   for (const text of fromAda.slice(2, 4)) await ada.write(text)
   for (const text of fromBob.slice(1, 4)) await bob.write(text)
-  // Pending messages survive a reload while the server is down.
+  // Unsent messages survive a reload of the page while the server is down.
   await ada.page.reload()
   await ada.message('before the crash').waitFor()
   await ada.message(fromAda[3]!).waitFor()
@@ -112,7 +113,7 @@ it('[ACK1] [CLI1] [RES1] no message is lost or repeated when the server is kille
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[ACL1] [ACK2] a message written offline before a removal reaches no member', async () => {
+it("[ACL1] [ACK2] a removed member's message, written offline, reaches no other member", async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   const carol = await Person.signUp(browser, server.url, 'Carol Shaw')
@@ -137,7 +138,7 @@ it('[ACL1] [ACK2] a message written offline before a removal reaches no member',
   await carol.sees('barrier')
   expect(await ada.message('may I still?').count()).toBe(0)
   expect(await carol.message('may I still?').count()).toBe(0)
-  // After Bob is added again, everything works.
+  // After Bob has been added again, he sees the conversation and can write.
   await owner.expect(200, 'PUT', `/v1/conversations/${conversation}/members/${member.id}`, {})
   await bob.open('In and out')
   await bob.sees('welcome')
@@ -146,10 +147,10 @@ it('[ACL1] [ACK2] a message written offline before a removal reaches no member',
   for (const person of [ada, bob, carol]) await person.leave()
 })
 
-it('[ACK2] shows a permanent refusal, and sends again on retry', async () => {
+it('[ACK2] a refused message is shown as failed, and is sent again on retry', async () => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
-  // Intercepts the WebSocket between Ada's page and the server, to refuse one chosen message.
+  // Forwards the WebSocket between Ada's page and the server, but refuses one chosen message.
   let refusals = 0
   await ada.page.routeWebSocket(/socket\.io/, (route) => {
     const toServer = route.connectToServer()
@@ -169,7 +170,7 @@ it('[ACK2] shows a permanent refusal, and sends again on retry', async () => {
   await ada.write('to be refused, once')
   await ada.message('to be refused, once').getByText('Couldn’t send').waitFor()
   expect(await ada.stateOf('to be refused, once')).toBe('failed')
-  // The failed message does not block the next one.
+  // The failed message does not delay the next one.
   await ada.write('and on we go')
   await ada.sees('and on we go')
   await ada.message('to be refused, once').getByRole('button', { name: 'Try again' }).click()

@@ -1,7 +1,7 @@
 /**
- * A user at a browser. Finds elements by their roles and names, as people and screen readers do.
- * Records events that must never happen: errors in the page, dialogs of the browser, and requests
- * to other hosts.
+ * A user of the web application in a real browser. Finds elements by their roles and names, as
+ * people and screen readers do. Records events that must never happen: errors in the page, dialogs
+ * of the browser, and requests to other hosts.
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core'
@@ -13,7 +13,7 @@ const pageTextMaxChars = 600
 
 const makeHandle = (): string => `p${randomUUID().slice(0, 8)}`
 
-/** Creates an account in the form of the first page. */
+/** Creates an account with the sign-up form of the first page. */
 export async function signUpAt(page: Page, name: string, handle: string): Promise<void> {
   await page.getByRole('button', { name: 'Create an account' }).click()
   await page.getByLabel('Your name').fill(name)
@@ -23,7 +23,7 @@ export async function signUpAt(page: Page, name: string, handle: string): Promis
   await isSignedIn(page, name)
 }
 
-/** Waits until the page shows the account of this user. */
+/** Waits until the page shows that this user is signed in. */
 export async function isSignedIn(page: Page, name: string): Promise<void> {
   await page
     .getByRole('button', { name: `Account: ${name}` })
@@ -36,7 +36,7 @@ export class Person {
   readonly handle: string
   readonly context: BrowserContext
   page: Page
-  /** Errors, dialogs and requests to other hosts, of all pages. */
+  /** Errors, dialogs and requests to other hosts, collected from all pages of this user. */
   readonly surprises: string[] = []
 
   private constructor(context: BrowserContext, page: Page, name: string, handle: string) {
@@ -46,7 +46,7 @@ export class Person {
     this.handle = handle
   }
 
-  /** Opens a new browser profile without a session, at the first page. */
+  /** Opens the first page in a new browser profile without a session. */
   static async arrive(
     browser: Browser,
     url: string,
@@ -79,7 +79,7 @@ export class Person {
     return person
   }
 
-  /** Opens a new browser profile with the session of an account. */
+  /** Opens the application in a new browser profile with the session of an existing account. */
   static async arriveSignedIn(
     browser: Browser,
     url: string,
@@ -95,8 +95,8 @@ export class Person {
   }
 
   /**
-   * Creates an account over HTTP and opens it in a new browser profile. The form would take a
-   * second and has its own tests.
+   * Creates an account over HTTP and opens it in a new browser profile. This saves the second that
+   * the sign-up form takes; other tests cover the form.
    */
   static async signUp(
     browser: Browser,
@@ -156,7 +156,7 @@ export class Person {
     await this.composer.waitFor()
   }
 
-  /** Opens a conversation from the list by its title. */
+  /** Opens the conversation with this title from the conversation list. */
   async open(title: string): Promise<void> {
     await this.item(title).click()
     await this.page.getByRole('region', { name: `Conversation: ${title}` }).waitFor()
@@ -180,7 +180,7 @@ export class Person {
     return this.page.getByTestId('message').filter({ hasText: text })
   }
 
-  /** Waits until a message of another user, or a stored message of this user, is shown. */
+  /** Waits until the page shows a message. A message of this user must also be stored. */
   async sees(text: string): Promise<void> {
     const toEnd = this.page.getByTestId('to-end')
     await waitForFact(
@@ -190,7 +190,7 @@ export class Person {
           return found?.getAttribute('data-state') ?? undefined
         }, text)
         if (state !== undefined) return state !== 'sending' && state !== 'failed'
-        // If the list is scrolled up, a button shows the number of new messages: press it.
+        // If the message list is scrolled up, a button shows the number of new messages: press it.
         if (await toEnd.isVisible()) await toEnd.click({ timeout: 1_000 })
         return false
       },
@@ -203,15 +203,15 @@ export class Person {
   }
 
   /**
-   * Returns the texts of the messages in the DOM, in order, including rows that are still being
-   * laid out.
+   * Returns the texts of the messages in the page, in order, including rows whose layout is not
+   * finished.
    */
   async texts(): Promise<string[]> {
     const texts = await this.page.getByTestId('message').locator('.message-text').allTextContents()
     return texts.map((text) => text.trim())
   }
 
-  /** Opens the menu of a message and chooses an action. */
+  /** Opens the menu of a message and chooses an action in it. */
   async choose(text: string, action: string): Promise<void> {
     await this.message(text).first().locator('.bubble').click({ button: 'right' })
     await this.page.getByRole('menu').getByRole('menuitem', { name: action }).click()

@@ -1,8 +1,9 @@
 /**
- * The message list in a real browser (rule READ1). The list follows the end, or the line being read
- * moves by at most one line height. All positions come from the layout, with motion and without, in
- * the sizes of a desktop, a tablet and a phone. The last test plays random sequences from seeds.
- * `SCROLL_SEEDS=1,2,3` plays these seeds, `SCROLL_STEPS=60` plays longer sequences.
+ * The scroll position of the message list in a real browser (rule READ1). The list either stays at
+ * its end while messages arrive, or the line being read moves by at most one line height. All
+ * positions come from the layout, with motion and without, in the sizes of a desktop, a tablet and
+ * a phone. The last test plays random steps: `SCROLL_SEEDS=1,2,3` chooses the seeds, and
+ * `SCROLL_STEPS=60` plays more steps.
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -40,10 +41,10 @@ const looks = [
   ['a phone with reduced motion', { viewport: phone, reducedMotion: 'reduce', hasTouch: true, isMobile: true }],
 ] as const satisfies readonly (readonly [string, BrowserContextOptions])[]
 
-/** A conversation between Ada, in a browser, and Bob, over HTTP. */
+/** A conversation of Ada and Bob. Ada uses a browser, Bob sends over HTTP. */
 interface Room {
   readonly ada: Person
-  /** Ada's account over HTTP. */
+  /** Ada's account, for requests over HTTP. */
   readonly user: HttpUser
   readonly id: string
   readonly url: string
@@ -61,7 +62,7 @@ function arriveAs(user: HttpUser, options: BrowserContextOptions): Promise<Perso
   return Person.arriveSignedIn(browser, server.url, user, { ...options, name: 'Ada Lovelace' })
 }
 
-/** Creates an account and a conversation with messages of Bob, all of them read. */
+/** Creates Ada's account, and a conversation in which she has read all messages of Bob. */
 async function makeRoom(
   messages: number,
 ): Promise<{ readonly id: string; readonly handle: string; readonly user: HttpUser }> {
@@ -91,13 +92,13 @@ async function goTo({ ada, url }: Room): Promise<void> {
 }
 
 /**
- * Visible state of the list. Positions of rows are from the top of the window; `lineTop` is from
- * the top of the list.
+ * Visible state of the message list. Positions of rows are from the top of the window. `lineTop` is
+ * the position of the unread line from the top of the list.
  */
 interface Layout {
   readonly top: number
   readonly bottom: number
-  /** Distance from the bottom of the screen to the end of the list. */
+  /** Distance between the visible part of the list and its end, in pixels. */
   readonly gap: number
   readonly isLastShown: boolean
   readonly scrollTop: number
@@ -144,7 +145,7 @@ function readLayout(page: Page): Promise<Layout | undefined> {
   })
 }
 
-/** Waits until rows are drawn and the layout no longer changes. */
+/** Waits until the message list shows rows and its layout no longer changes. */
 async function settled(page: Page): Promise<Layout> {
   let before = ''
   return waitForFact(
@@ -164,7 +165,7 @@ function rowWith(layout: Layout, text: string): Layout['rows'][number] | undefin
   return layout.rows.find((row) => row.text.startsWith(text))
 }
 
-/** Returns the row being read: the first that begins on the screen. */
+/** Returns the row being read: the first row whose top is on the screen. */
 function readRow(layout: Layout): Layout['rows'][number] {
   const row = layout.rows.find(({ top }) => top >= layout.top - 1 && top < layout.bottom)
   if (row === undefined) throw new Error('unable to find a row that begins on the screen')
@@ -194,8 +195,8 @@ function expectSamePlace(before: Layout, after: Layout, step: string): void {
   expect(Math.abs((now?.top ?? 0) - row.top), `${step}: moved by`).toBeLessThanOrEqual(lineHeightPx)
 }
 
-describe.each(looks)('on %s', (_look, options) => {
-  it('[READ1] follows the end while messages arrive', async () => {
+describe.each(looks)('the message list on %s', (_look, options) => {
+  it('[READ1] the message list stays at its end while messages arrive', async () => {
     const room = await openRoom(options, 30)
     const { page } = room.ada
     for (let round = 1; round <= 6; round += 1) {
@@ -208,7 +209,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] shows my own message at once while scrolled up', async () => {
+  it('[READ1] an own message is shown at once, also when the list is scrolled up', async () => {
     const room = await openRoom(options, 150)
     const { ada } = room
     await ada.page.goto(`${room.url}/30`)
@@ -228,7 +229,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it.each([3, 60, 150])('[READ1] begins at the unread line with %i unread', async (unread) => {
+  it.each([3, 60, 150])('[READ1] the list opens at the unread line with %i unread messages', async (unread) => {
     const { id, user } = await makeRoom(40)
     await write(id, unread, 'new')
     const ada = await arriveAs(user, options)
@@ -238,7 +239,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] finds the unread line after a reload with outdated local data', async () => {
+  it('[READ1] the list finds the unread line although the local data is outdated', async () => {
     const room = await openRoom(options, 40)
     const { ada } = room
     const address = ada.page.url()
@@ -258,7 +259,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] treats a list whose last row is visible as at its end', async () => {
+  it('[READ1] a list whose last row is visible counts as at its end', async () => {
     const { id, user } = await makeRoom(3)
     await write(id, 1, 'new')
     const ada = await arriveAs(user, options)
@@ -273,7 +274,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] keeps the place when messages above it change', async () => {
+  it('[READ1] the line being read keeps its place when messages above it change', async () => {
     const room = await openRoom(options, 90)
     const { page } = room.ada
     const before = await scrollBy(page, -1_500)
@@ -288,7 +289,7 @@ describe.each(looks)('on %s', (_look, options) => {
     ] as const) {
       const start = await settled(page)
       await bob.expect([200, 201, 204], method, `/v1/conversations/${room.id}/${path}`, body)
-      // This message is later in the log, so its arrival proves that the change was applied.
+      // Send a message after the change. When the page shows it, the page has applied the change.
       await bob.send(room.id, `after ${what}`)
       await hasApplied(page, `after ${what}`)
       expectSamePlace(start, await settled(page), what)
@@ -296,7 +297,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] keeps the place during a resize and while older pages load', async () => {
+  it('[READ1] the line being read keeps its place while older pages load or the window changes', async () => {
     const room = await openRoom(options, 200)
     const { page } = room.ada
     let before = await scrollBy(page, -1_200)
@@ -307,8 +308,8 @@ describe.each(looks)('on %s', (_look, options) => {
     before = after
     after = await settled(page)
     expectSamePlace(before, after, 'a narrower window')
-    // Scroll to the top of the loaded messages again and again. Each older page is added above the
-    // line being read.
+    // Scroll repeatedly to the top of the loaded messages. Each time, an older page is added above
+    // the line being read.
     for (let pages = 0; rowWith(after, 'old 1 ') === undefined; pages += 1) {
       expect(pages, 'pages').toBeLessThan(10)
       before = await scrollBy(page, -100_000)
@@ -325,7 +326,7 @@ describe.each(looks)('on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] opens a link to an older message after signing in', async () => {
+  it('[READ1] a link to an older message opens there, also after signing in', async () => {
     const { id, handle } = await makeRoom(60)
     const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle })
     await ada.page.goto(`/c/${id}/12`)
@@ -346,22 +347,22 @@ function expectUnreadLine(layout: Layout, unread: number, name = 'new'): void {
   const first = rowWith(layout, `${name} 1 `)
   expect(layout.lineTop, 'the line is there').toBeDefined()
   expect(first, 'the first unread message is there').toBeDefined()
-  // The unread line belongs to the row of the first unread message.
+  // The unread line is directly above the first unread message.
   expect(Math.abs((first?.top ?? 0) - layout.top - (layout.lineTop ?? 0))).toBeLessThan(80)
   expect(layout.lineTop).toBeGreaterThanOrEqual(0)
-  // A few unread messages fit on the screen together. Otherwise the unread line is near the top.
+  // If the unread messages do not fit on the screen, the unread line is near the top.
   if (unread > 20 || layout.gap > 30) expect(layout.lineTop).toBeLessThan(140)
 }
 
-/** Returns the unread count on the server. */
+/** Returns the user's unread count as the server reports it. */
 async function unreadOf(user: HttpUser, id: string): Promise<number> {
   const { body } = await user.expect<{ conversation: { unread: number } }>(200, 'GET', `/v1/conversations/${id}`)
   return body.conversation.unread
 }
 
 /**
- * Waits until the page has applied all changes up to a message of Bob. The conversation list shows
- * that message then.
+ * Waits until the page has applied all changes up to this message of Bob: the conversation list
+ * then shows it as the last message.
  */
 async function hasApplied(page: Page, text: string): Promise<void> {
   await waitForFact(
@@ -374,7 +375,10 @@ async function hasApplied(page: Page, text: string): Promise<void> {
   )
 }
 
-/** Creates a mulberry32 generator, whose whole state is the seed. */
+/**
+ * Creates a mulberry32 random number generator. Its whole state is the seed, so a seed repeats a
+ * run.
+ */
 function createRandom(seed: number): (below: number) => number {
   let state = seed
   return (below) => {
@@ -410,7 +414,7 @@ const steps = [
   'reload',
 ] as const
 
-/** Plays the sequence of one seed. A failure lists the steps played. */
+/** Plays the random steps of one seed. An error message lists the steps played so far. */
 async function play(seed: number, stepCount: number): Promise<void> {
   const random = createRandom(seed)
   const look = playedLooks[seed % playedLooks.length] ?? {}
@@ -422,8 +426,8 @@ async function play(seed: number, stepCount: number): Promise<void> {
   let count = 0
 
   /**
-   * Sends messages of Bob. The last one is a barrier: when the page shows it, the earlier ones are
-   * applied.
+   * Sends messages of Bob, and one more as a barrier: when the page shows the barrier, it has
+   * applied all earlier messages.
    */
   const foreign = async (messages: number): Promise<void> => {
     for (let index = 0; index < messages; index += 1)
@@ -432,7 +436,7 @@ async function play(seed: number, stepCount: number): Promise<void> {
     await bob.send(room.id, text)
     await hasApplied(page, text)
   }
-  /** Returns the seq of a message above the line being read, drawn or not. */
+  /** Returns the seq of a random message above the line being read. It need not be drawn. */
   const above = (layout: Layout): number | undefined => {
     const read = readRow(layout)
     const seqs = Array.from({ length: 60 }, (_, index) => read.seq - 1 - index).filter(
@@ -478,7 +482,8 @@ async function play(seed: number, stepCount: number): Promise<void> {
         const seq = above(before)
         if (seq !== undefined) {
           const path = `/v1/conversations/${room.id}/messages/${seq}`
-          // Bob may not edit Ada's messages. As the owner of the group, he may delete them.
+          // Bob may not edit Ada's messages, so those edits are refused. As the owner of the group,
+          // he may delete them.
           if (name === 'edit') await bob.call('PATCH', path, { text: textOf(`edited ${(count += 1)}`, random(40)) })
           else if (name === 'reaction') await bob.call('PUT', `${path}/reactions/${encodeURIComponent('🎉')}`)
           else {
@@ -527,7 +532,8 @@ async function play(seed: number, stepCount: number): Promise<void> {
         return
       case 'reload': {
         await goTo(room)
-        // The page opens at the unread line, or at the end if nothing was unread.
+        // After a reload, the list opens at the unread line, or at the end if no message was
+        // unread.
         await waitForFact(
           async () => {
             const layout = await readLayout(page)
@@ -559,7 +565,7 @@ const seeds = (process.env['SCROLL_SEEDS'] ?? '1,2,3,4').split(',').map(Number)
 const stepCount = Number(process.env['SCROLL_STEPS'] ?? '14')
 
 it.each(seeds)(
-  '[READ1] keeps the place or the end in a random sequence, seed %i',
+  '[READ1] random steps keep the line being read, or the end, in place (seed %i)',
   async (seed) => {
     await play(seed, stepCount)
   },

@@ -1,6 +1,6 @@
 /**
- * Parts around the messages: search, new conversations, the conversation list, Back on a phone, and
- * the offline state.
+ * The parts of the web application around the messages: the search, the dialog for a new
+ * conversation, the conversation list, the Back button on a phone, and the offline state.
  */
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -27,7 +27,7 @@ afterAll(async () => {
 const groups = 110
 const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }
 
-/** Creates an account with its own groups, over HTTP. */
+/** Creates an account with many groups, over HTTP. */
 async function accountWithGroups(): Promise<HttpUser> {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (let index = 1; index <= groups; index += 1) await user.createConversation('group', [], `Group number ${index}`)
@@ -42,7 +42,7 @@ async function hasOpened(page: Page, title: string): Promise<void> {
   await page.getByRole('region', { name: `Conversation: ${title}`, exact: true }).waitFor()
 }
 
-it('[FIND1] finds an exact name among many, and lists all by scrolling', async () => {
+it('[FIND1] the search finds an exact name among many, and scrolling shows all results', async () => {
   const user = await accountWithGroups()
   const ada = await arriveAs(user)
   const { page } = ada
@@ -66,7 +66,7 @@ it('[FIND1] finds an exact name among many, and lists all by scrolling', async (
   await ada.leave()
 })
 
-it('[FIND1] opens the person, not a group that contains the name', async () => {
+it('[FIND1] the search opens the person of that name before a group that contains it', async () => {
   const grace = await HttpUser.signUp(server.url, { name: 'Grace Hopper' })
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   await user.createConversation('group', [grace.id], 'Friends of Grace')
@@ -75,14 +75,14 @@ it('[FIND1] opens the person, not a group that contains the name', async () => {
   await ada.item('Friends of Grace').waitFor()
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('combobox').waitFor()
-  // Press Enter at once, before the server has responded.
+  // Press Enter at once, before the server has returned results.
   await ada.page.keyboard.type('grace')
   await ada.page.keyboard.press('Enter')
   await hasOpened(ada.page, 'Grace Hopper')
   await ada.leave()
 })
 
-it('[FIND1] adds the typed person, and starts with a second Enter', async () => {
+it('[FIND1] a new conversation adds the typed person, and starts with a second Enter', async () => {
   await Promise.all(['Zoe Stranger', 'Aaron Stranger'].map((name) => HttpUser.signUp(server.url, { name })))
   const bob = await HttpUser.signUp(server.url, { name: 'Barbara Liskov' })
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
@@ -104,7 +104,7 @@ it('[FIND1] adds the typed person, and starts with a second Enter', async () => 
   await ada.leave()
 })
 
-it('[FIND1] keeps the fields of a new group reachable in a low window', async () => {
+it('[FIND1] the fields of a new group stay reachable in a low window', async () => {
   const people = await Promise.all(
     Array.from({ length: 4 }, (_, index) => HttpUser.signUp(server.url, { name: `Longest Name Number ${index}` })),
   )
@@ -132,7 +132,7 @@ it('[FIND1] keeps the fields of a new group reachable in a low window', async ()
 it.each([
   ['a tablet', { width: 820, height: 1180 }],
   ['a desktop at 200 % zoom', { width: 720, height: 450 }],
-])('groups and channels show avatars and names on %s', async (_what, viewport) => {
+])('the conversation list shows avatars and names on %s', async (_what, viewport) => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   const names = ['Analytical Engine', 'Bernoulli', 'Punched cards', 'Engine room']
   for (const [index, name] of names.entries())
@@ -158,7 +158,7 @@ it.each([
   await ada.leave()
 })
 
-it('[NAV1] Back closes a panel, menu or dialog before leaving the page', async () => {
+it('[NAV1] Back closes an open panel, menu or dialog before it leaves the page', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   const id = await user.createConversation('group', [], 'Analytical Engine')
   await user.send(id, 'hello')
@@ -176,7 +176,7 @@ it('[NAV1] Back closes a panel, menu or dialog before leaving the page', async (
 
   await ada.message('hello').first().locator('.bubble').click({ button: 'right' })
   await page.getByRole('menu').waitFor()
-  // The dialog replaces the menu, and reuses its history entry.
+  // The dialog replaces the menu, and reuses the menu's entry in the browser history.
   await page.getByRole('menuitem', { name: 'Delete' }).click()
   await page.getByRole('dialog').waitFor()
   await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'one entry' })
@@ -184,7 +184,7 @@ it('[NAV1] Back closes a panel, menu or dialog before leaving the page', async (
   await page.getByRole('dialog').waitFor({ state: 'detached' })
   await isStillOpen()
 
-  // A dialog closed with Escape leaves no history entry.
+  // A dialog closed with Escape leaves no entry in the browser history.
   await page.getByRole('button', { name: 'Find', exact: true }).click()
   await page.getByRole('dialog').waitFor()
   await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the dialog' })
@@ -198,7 +198,7 @@ it('[NAV1] Back closes a panel, menu or dialog before leaving the page', async (
   await ada.leave()
 })
 
-it('[NAV1] a dialog that navigates leaves no history entry', async () => {
+it('[NAV1] a dialog that opens another conversation leaves no history entry', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
   const ada = await arriveAs(user, phone)
@@ -214,7 +214,7 @@ it('[NAV1] a dialog that navigates leaves no history entry', async () => {
   await ada.leave()
 })
 
-it('[NAV1] Alt and an arrow key keep the open conversation in view', async () => {
+it('[NAV1] Alt and an arrow key keep the open conversation visible in the list', async () => {
   const user = await accountWithGroups()
   const ada = await arriveAs(user)
   const { page } = ada
@@ -233,7 +233,7 @@ it('[NAV1] Alt and an arrow key keep the open conversation in view', async () =>
   await ada.leave()
 })
 
-it('[NAV1] blocks dropped and pasted files with a notice', async () => {
+it('[NAV1] dropped and pasted files are blocked, and a notice explains it', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   await user.createConversation('group', [], 'Analytical Engine')
   const ada = await arriveAs(user)
@@ -261,7 +261,8 @@ it('[NAV1] blocks dropped and pasted files with a notice', async () => {
   }
   await ada.page.getByText('Files can’t be sent here').waitFor()
   expect(await ada.composer.inputValue()).toBe('what I was writing')
-  // A dropped link would also replace the page. In a field it is text.
+  // A link dropped on the list would replace the page, so it is blocked. In a text field it is
+  // inserted as text.
   for (const [target, isStopped] of [
     ['.message-list', true],
     ['textarea', false],
@@ -302,7 +303,7 @@ it('[NAV1] a reload with an open panel leaves no history entry', async () => {
   await ada.leave()
 })
 
-it('[FIND1] opens a local result with Enter while offline', async () => {
+it('[FIND1] Enter opens a search result from local data while offline', async () => {
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
   for (const name of ['First room', 'Second room']) await user.createConversation('group', [], name)
   const ada = await arriveAs(user)
@@ -317,7 +318,7 @@ it('[FIND1] opens a local result with Enter while offline', async () => {
   await ada.leave()
 })
 
-it('[STALE1] shows unknown presence and the pending message while offline', async () => {
+it('[STALE1] while offline, presence is unknown and an unsent message shows as pending', async () => {
   const [ada, bob] = await Promise.all([
     Person.signUp(browser, server.url, 'Ada Lovelace'),
     Person.signUp(browser, server.url, 'Bob Builder'),
@@ -343,7 +344,7 @@ it('[STALE1] shows unknown presence and the pending message while offline', asyn
 })
 
 it.each(['reduce', 'no-preference'] as const)(
-  '[READ1] motion “%s” leaves no element with a near-zero transition',
+  '[READ1] no element has a near-zero transition with reduced motion “%s”',
   async (reducedMotion) => {
     const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', { reducedMotion })
     const durations = await ada.page.evaluate(() => [
@@ -354,7 +355,7 @@ it.each(['reduce', 'no-preference'] as const)(
         }),
       ),
     ])
-    // A very short transition on every property delays every change of layout.
+    // A very short transition on every property would delay every change of the layout.
     const moments = durations.filter(
       (duration) => Number.parseFloat(duration) > 0 && Number.parseFloat(duration) < 0.05,
     )
@@ -367,9 +368,9 @@ it.each(['reduce', 'no-preference'] as const)(
 it.each([
   ['desktop', { viewport: { width: 1_280, height: 800 } }],
   ['phone', phone],
-])('offers a new user the public channels in one click, at %s size', async (_size, options) => {
+])('a new user joins a public channel with one click on %s size', async (_size, options) => {
   const owner = await HttpUser.signUp(server.url, { name: 'Owner', password })
-  // The first by name: only a few channels are offered.
+  // The name sorts first, because the page offers only a few channels.
   const name = `00 Lobby ${owner.handle}`
   await owner.createConversation('channel', [], name)
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', options)

@@ -1,6 +1,6 @@
 /**
- * Display of text written by users: it stays in its bubble, shows every character, and never blocks
- * the browser.
+ * Display of text written by users: it stays inside its bubble, every character is visible, and no
+ * text blocks the browser.
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser } from 'playwright-core'
@@ -25,7 +25,7 @@ afterAll(async () => {
   await server.remove()
 })
 
-/** Signs up a reader in a browser and a writer over HTTP, with a conversation between them. */
+/** Creates a reader in a browser, a writer over HTTP, and a conversation between them. */
 async function createPair() {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id } = await HttpUser.signIn(server.url, reader.handle, password)
@@ -36,7 +36,7 @@ async function createPair() {
   return { reader, writer, conversation }
 }
 
-it('[APP2] shows every text inside its bubble, and no empty bubble', async () => {
+it('[APP2] every text is shown inside its bubble, and no bubble is empty', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [
     '[ERROR]: timeout',
@@ -54,7 +54,7 @@ it('[APP2] shows every text inside its bubble, and no empty bubble', async () =>
     await reader.sees(text)
     const bubble = reader.message(text).last().locator('.bubble')
     await waitForFact(async () => (await bubble.innerText()).trim() === text, { what: `${text} in its bubble` })
-    // All characters are drawn inside the bubble.
+    // The drawn text lies between the left and the right edge of its bubble.
     const isInside = await bubble.evaluate((element) => {
       const range = document.createRange()
       range.selectNodeContents(element)
@@ -77,7 +77,7 @@ it('[APP2] shows every text inside its bubble, and no empty bubble', async () =>
   await reader.leave()
 })
 
-it('[APP2] shows text built to block browsers as plain text', async () => {
+it('[APP2] text built to block the parser is shown as plain text', async () => {
   const { reader, writer, conversation } = await createPair()
   const texts = [`https://a.example/${')'.repeat(19_000)}。`, '> '.repeat(9_000), '*a **b '.repeat(2_400)]
   for (const [index, text] of texts.entries()) {

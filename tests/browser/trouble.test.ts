@@ -1,6 +1,6 @@
 /**
- * Failures of the browser or the network: the application explains them, keeps working, and never
- * reloads in a loop.
+ * Failures of the browser or of the network: the web application explains them, keeps working, and
+ * never reloads in a loop.
  */
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -22,11 +22,12 @@ afterAll(async () => {
 })
 
 /**
- * Without the service worker, which caches all scripts, each script is requested when it is needed.
+ * Browser options that block the service worker. It would cache all scripts; without it, the page
+ * requests each script only when it needs it.
  */
 const withoutWorker = { serviceWorkers: 'block' } as const
 
-it('[APP3] reloads once for a missing script, then shows a message', async () => {
+it('[APP3] the page reloads once for a missing script, then shows a message', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -37,15 +38,15 @@ it('[APP3] reloads once for a missing script, then shows a message', async () =>
   }
   await openSettings()
   await waitForFact(() => loads === 1, { what: 'one reload' })
-  // The address still names the settings, so the second failure shows a message instead of a
-  // reload.
+  // After the reload, the address still opens the settings. Their script is missing again, and now
+  // the page shows a message instead of a second reload.
   await ada.page.getByText('This page is out of date. Reload it.').waitFor()
   await ada.page.getByRole('button', { name: 'Reload' }).waitFor()
   await ada.page.goto('/')
   await ada.isIn()
   await openSettings()
   await ada.page.getByText('This page is out of date. Reload it.').waitFor()
-  // Everything else still works.
+  // All other parts of the page still work.
   await ada.page.keyboard.press('Control+k')
   await ada.page.getByRole('dialog').waitFor()
   expect(loads).toBe(2)
@@ -53,7 +54,7 @@ it('[APP3] reloads once for a missing script, then shows a message', async () =>
   await ada.leave()
 })
 
-it('[APP3] loads a missing script when the network is back, without a reload', async () => {
+it('[APP3] a script that was missing offline loads later, without a reload', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -76,7 +77,7 @@ it.each([
     'fails',
     'const request = new EventTarget(); setTimeout(() => request.dispatchEvent(new Event("error")), 0); return request',
   ],
-])('[APP3] works with an IndexedDB that %s, and shows that nothing is stored', async (_how, body) => {
+])('[APP3] the page works if IndexedDB %s, and shows that nothing is stored', async (_how, body) => {
   const ada = await Person.arrive(browser, server.url, 'Ada Lovelace')
   await ada.context.addInitScript(`IDBFactory.prototype.open = function () { ${body} }`)
   await ada.page.reload()
@@ -98,7 +99,7 @@ it.each([
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP3] contains an error in one conversation, and the rest works', async () => {
+it('[APP3] an error in one conversation leaves the rest of the page working', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace')
   const bob = await Person.signUp(browser, server.url, 'Bob Builder')
   await ada.begin([bob])
@@ -128,7 +129,7 @@ it('[APP3] contains an error in one conversation, and the rest works', async () 
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP3] loads pictures only from this origin and AVATAR_ORIGINS', async () => {
+it('[APP3] avatars load only from the own origin and AVATAR_ORIGINS', async () => {
   const friendly = await startQuickServer({
     env: { LIMIT_SIGN_INS_ADDRESS: '0', AVATAR_ORIGINS: 'https://pictures.example' },
   })

@@ -1,6 +1,7 @@
 /**
- * The short fault run: three servers, twenty faults, ten thousand acknowledged messages. The
- * checker must find no broken rule. The run itself is `npm run chaos`; this test judges its report.
+ * A short fault run: three servers, twenty faults, ten thousand acknowledged messages. The checker
+ * of the run must find no broken rule. The run itself is `npm run chaos`; this test checks its
+ * report.
  */
 import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -15,11 +16,11 @@ const seed = 1
 const faults = 20
 const messages = 10_000
 /**
- * Extra time for the checker's time limits. They are set for an idle machine, and a machine that
- * runs tests is busy.
+ * Time added to the time limits of the checker. Those are set for an idle machine, and a machine
+ * that runs tests is busy.
  */
 const slackMs = 5_000
-/** Timeout of the run. It takes about two minutes, and longer on a busy machine. */
+/** Timeout of the run. A run takes about two minutes, and longer on a busy machine. */
 const runTimeoutMs = 540_000
 
 interface Report {
@@ -34,12 +35,15 @@ interface Report {
   }
 }
 
-/** Rules that a run with churn, faults and revocations always judges. */
+/**
+ * Rules for which every run with member changes, faults and revocations contains evidence. The test
+ * fails if the checker found none.
+ */
 const alwaysJudged = ['A1', 'A3', 'A4', 'A5', 'A6', 'A7', 'A8', 'A9', 'A10', 'A11', 'A12', 'A13', 'A16', 'A17']
 const rules = Array.from({ length: 17 }, (_, index) => `A${index + 1}`)
 
 describe.skipIf(!existsSync(main) || !hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  'a short fault run',
+  'a short fault run of a cluster',
   () => {
     let folder: string
     let report: Report
@@ -55,7 +59,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres() || !hasRedis() || !hasBalanc
           { maxBuffer: 64 * 1024 * 1024, timeout: runTimeoutMs },
           () => resolve(),
         )
-        // Shows the progress and the time of each fault during the run.
+        // Prints the progress and the time of each fault during the run.
         child.stderr?.pipe(process.stderr)
       })
       const name = readdirSync(folder).find((file) => file.endsWith('.json'))
@@ -70,7 +74,7 @@ describe.skipIf(!existsSync(main) || !hasPostgres() || !hasRedis() || !hasBalanc
       expect(report.result.counts.acknowledged).toBeGreaterThanOrEqual(messages)
     })
 
-    it.each(rules)('keeps the rule %s', (id) => {
+    it.each(rules)('the run keeps the rule %s', (id) => {
       const rule = report.result.rules.find((one) => one.id === id)
       expect(rule?.witnesses.map(({ text }) => text)).toEqual([])
       expect(rule?.verdict).not.toBe('broken')
