@@ -1,7 +1,7 @@
 /**
  * HAProxy and nginx, each with the configuration that ships in deploy/, in front of two servers.
- * Streams pass without delay or interruption, forged headers and requests do not pass, and clients
- * survive a server that leaves or dies.
+ * Event streams pass without delay or interruption, forged headers and smuggled requests do not
+ * pass, and clients survive a server that stops or dies.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -44,7 +44,7 @@ afterAll(async () => {
   await cluster?.remove()
 })
 
-/** Opens an event stream. Returns it with the name of its server. */
+/** Opens an event stream. Returns it with the name of the server that the balancer chose. */
 async function openStream(url: string, cookie: string | undefined): Promise<{ stream: SseClient; server: string }> {
   const stream = await SseClient.open(url, { cookie })
   expect(stream.status).toBe(200)
@@ -52,7 +52,10 @@ async function openStream(url: string, cookie: string | undefined): Promise<{ st
   return { stream, server: (data as { server: string }).server }
 }
 
-/** Opens a polling client with a cookie jar whose session is at the wanted server. */
+/**
+ * Signs up users until the polling connection of one is at the wanted server. Its cookies keep it
+ * there.
+ */
 async function pollAt(url: string, wanted: string): Promise<SocketUser> {
   return waitForFact(
     async () => {
@@ -73,7 +76,7 @@ async function pollAt(url: string, wanted: string): Promise<SocketUser> {
 const changesIn = (stream: SseClient): number =>
   stream.named('changes').flatMap(({ data }) => (data as { changes: unknown[] }).changes).length
 
-describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
+describe.skipIf(!canRun).each(kinds)('two servers behind %s', (kind) => {
   let url: string
   let ada: HttpUser
   let bob: HttpUser
@@ -86,7 +89,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     conversation = await ada.createConversation('direct', [bob.id])
   })
 
-  it('[SSE1] passes each event of a stream without buffering', async () => {
+  it('[SSE1] the balancer passes each event of a stream without buffering', async () => {
     const { stream } = await openStream(url, bob.cookie)
     for (let sent = 1; sent <= 10; sent += 1) {
       const before = changesIn(stream)
@@ -97,7 +100,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     stream.close()
   })
 
-  it('spreads new WebSockets and event streams over the servers', async () => {
+  it('the balancer spreads new WebSockets and event streams over the servers', async () => {
     const streams = await Promise.all(Array.from({ length: 10 }, () => openStream(url, bob.cookie)))
     expect(new Set(streams.map(({ server }) => server))).toEqual(new Set(['server-1', 'server-2']))
     const sockets = await Promise.all(
@@ -109,7 +112,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     for (const socket of sockets) socket.close()
   })
 
-  it('keeps long-polling at one server, and allows the upgrade to WebSocket', async () => {
+  it('the balancer keeps a polling client at one server, also for its upgrade', async () => {
     const people = await Promise.all(Array.from({ length: 6 }, () => HttpUser.signUp(url)))
     const servers = new Set<string>()
     for (const [index, person] of people.entries()) {
@@ -135,8 +138,8 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
       )
       upgrading.close()
     }
-    // Affinity follows the session. If only one server were used, affinity would follow the address
-    // instead.
+    // The balancer chooses the server by the session. All sessions here have the same address, so a
+    // choice by address would always give the same server.
     await waitForFact(
       async () => {
         if (servers.size === 2) return true
@@ -150,7 +153,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     )
   })
 
-  it('accepts the origins of the balancer and the server, and no other', async () => {
+  it("a server accepts its own origin and the balancer's, and no other", async () => {
     const call = (target: string, origin: string) =>
       ada.call('PATCH', new URL('/v1/users/me', target).href, { name: ada.handle }, { headers: { origin } })
     expect((await call(url, url)).status).toBe(200)
@@ -158,7 +161,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     expect((await call(url, 'http://evil.example')).status).toBe(403)
   })
 
-  it('sends requests and connections to the other server after a kill', async () => {
+  it('the balancer uses the other server after one was killed', async () => {
     const before = await openStream(url, bob.cookie)
     const killed = Number(before.server.slice(-1)) - 1
     const other = before.server === 'server-1' ? 'server-2' : 'server-1'
@@ -182,13 +185,13 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     )
   })
 
-  it('a stopped server gets no new clients, moves its own, and fails no request', async () => {
+  it('a stopping server gets no new clients, moves its own, and fails no request', async () => {
     const before = await openStream(url, bob.cookie)
     const stopped = Number(before.server.slice(-1)) - 1
     const other = before.server === 'server-1' ? 'server-2' : 'server-1'
     const direct = cluster.urls[stopped]!
-    // Behind HAProxy, polling sessions of browsers stay at a leaving server, because their cookie
-    // names it.
+    // Behind HAProxy, the polling session of a browser stays at a stopping server, because its
+    // cookie names this server.
     const polling = kind === 'haproxy' ? await pollAt(url, before.server) : undefined
 
     let isOver = false
@@ -200,7 +203,7 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
       }
     })()
     const exit = cluster.stop(stopped)
-    // The tests after this one need both servers, also when this one fails.
+    // The next tests need both servers, so start the stopped one again even if this test fails.
     onTestFinished(async () => {
       isOver = true
       await exit.catch(() => undefined)
@@ -208,13 +211,13 @@ describe.skipIf(!canRun).each(kinds)('behind %s', (kind) => {
     })
     if (kind === 'haproxy') {
       const { logs } = balancers.get(kind)!
-      // Each backend of HAProxy has its own health check.
+      // HAProxy checks the health of a server separately for each backend of its configuration.
       const isDown = (backend: string): boolean =>
         logs.text.lastIndexOf(`Server ${backend}/${before.server} is DOWN`) >
         logs.text.lastIndexOf(`Server ${backend}/${before.server} is UP`)
       await waitForFact(() => ['servers', 'events'].every(isDown), { what: 'the look of HAProxy at /readyz' })
     } else {
-      // nginx has no health check: it notices when the server refuses.
+      // nginx has no health check: it notices a stopping server when that refuses a request.
       await before.stream.waitFor(({ name }) => name === 'moving', 'moving', 20_000)
     }
     for (let count = 0; count < 10; count += 1) {
@@ -271,8 +274,8 @@ it.skipIf(!canRun)('[SSE1] heartbeats keep idle connections open beyond the time
 })
 
 /**
- * A server that records the requests which the balancer forwards. Uses the most lenient HTTP parser
- * of Node.
+ * A server that records the requests which the balancer forwards to it. It uses Node's most lenient
+ * HTTP parser, so that it accepts whatever the balancer lets through.
  */
 class Witness {
   readonly requests: { readonly method: string; readonly path: string; readonly headers: string[]; body: string }[] = []
@@ -303,7 +306,7 @@ class Witness {
   }
 }
 
-describe.each(kinds)('requests forwarded by %s', (kind) => {
+describe.each(kinds)('the requests that %s forwards', (kind) => {
   let witness: Witness
   let balancer: Balancer
 
@@ -316,13 +319,13 @@ describe.each(kinds)('requests forwarded by %s', (kind) => {
     witness.close()
   })
 
-  /** Returns every value of a header of the last request. `name` is in lower case. */
+  /** Returns all values of a header of the last forwarded request. `name` is in lower case. */
   const valuesOf = (name: string): string[] => {
     const headers = witness.requests.at(-1)!.headers
     return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]!.toLowerCase() === name)
   }
 
-  it('N94: sets the client address itself and drops forged headers', async () => {
+  it('N94: contain the real client address, and no forged headers', async () => {
     const spoofed = {
       'x-forwarded-for': '203.0.113.9, 10.0.0.1',
       'x-forwarded-proto': 'https',
@@ -373,7 +376,7 @@ describe.each(kinds)('requests forwarded by %s', (kind) => {
       `POST /outer HTTP/1.1\r\n${host}Content-Length: 0\r\nContent-Length: ${hidden.length}\r\n\r\n${hidden}`,
     ],
     ['a length with a sign', `POST /outer HTTP/1.1\r\n${host}Content-Length: +0\r\n\r\n${hidden}`],
-  ])('N93: %s smuggles no request past the balancer', async (_name, bytes) => {
+  ])('N93: a malformed request (%s) smuggles no second request past the balancer', async (_name, bytes) => {
     const before = witness.requests.length
     const wire = await RawSocket.connect(balancer.port)
     wire.send(bytes)
@@ -384,20 +387,22 @@ describe.each(kinds)('requests forwarded by %s', (kind) => {
       expect(witness.requests.length).toBe(before)
     }
     wire.close()
-    // A request smuggled onto the connection to the server would come before this one.
+    // If a request was smuggled onto the connection to the server, the server sees it before this
+    // request.
     await HttpUser.stranger(balancer.url).expect(200, 'GET', '/barrier')
     const seen = witness.requests.slice(before)
     expect(seen.at(-1)?.path).toBe('/barrier')
     for (const { path, headers } of seen.slice(0, -1)) {
-      // A forwarded request has at most one length header, so all parsers read it alike. Each later
-      // request must have been seen by the balancer too.
+      // A forwarded request has at most one length header, so all parsers find the same end. Every
+      // further request went through the balancer, because it has the header that the balancer
+      // adds.
       const names = headers.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase())
       expect(names.filter((name) => name === 'transfer-encoding' || name === 'content-length').length).toBeLessThan(2)
       expect(path === '/outer' || names.includes('x-forwarded-for')).toBe(true)
     }
   })
 
-  it('N102: hides the metrics under every spelling of the path', async () => {
+  it('N102: the balancer hides the metrics under every spelling of the path', async () => {
     const before = witness.requests.length
     const stranger = HttpUser.stranger(balancer.url)
     for (const path of ['/metrics', '/metrics/', '/metrics?x=1', '/METRICS', '/%6detrics', '/metrics/x']) {
@@ -410,7 +415,7 @@ describe.each(kinds)('requests forwarded by %s', (kind) => {
     expect(witness.requests.length).toBe(before)
   })
 
-  it('passes no upgrade except to WebSocket', async () => {
+  it('the balancer forwards no upgrade except to WebSocket', async () => {
     const wire = await RawSocket.connect(balancer.port)
     wire.send(
       `GET /h2 HTTP/1.1\r\n${host}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n`,

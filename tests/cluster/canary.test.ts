@@ -1,5 +1,6 @@
 /**
- * The canaries of three servers receive each other's messages over both transports, and users
+ * The canaries of three servers. A canary is a test user inside a server that sends messages to the
+ * canaries of all servers. They receive each other's messages over both transports, and users
  * cannot see them.
  */
 import { hasPostgres, hasRedis, hasBalancer, HttpUser, startCluster, waitForFact } from '@chorus/testkit'

@@ -1,6 +1,6 @@
 /**
- * `npm run cluster` as its user sees it: one line per part, a chat across servers that survives the
- * death of parts, and no leftovers, however it ends.
+ * The command `npm run cluster`, as its user sees it: it prints one line per part, users chat
+ * across servers while parts die, and no process or file is left behind, however the command ends.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -40,7 +40,8 @@ class ClusterCommand {
     chmodSync(this.tempDir, 0o711) // Postgres runs as another user, in a subfolder.
     this.child = spawn(process.execPath, [script, ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      // A separate process group, as a shell gives to a job. Ending the group must end everything.
+      // Start the command in a separate process group, as a shell does. The end of this group must
+      // end every part.
       detached: true,
       env: { ...process.env, TMPDIR: this.tempDir },
     })
@@ -48,7 +49,7 @@ class ClusterCommand {
     this.child.stderr?.on('data', (chunk: Buffer) => (this.errors += chunk.toString('utf8')))
   }
 
-  /** Types a command and waits until the output has a line that matches. */
+  /** Types a line into the running command, and waits until it prints a line that matches. */
   async type(text: string, answer: RegExp): Promise<RegExpExecArray> {
     const before = this.lines.length
     this.child.stdin?.write(`${text}\n`)
@@ -72,7 +73,7 @@ class ClusterCommand {
     if (!this.lines.includes('ready')) throw new Error(`unable to start the cluster; ${this.errors}`)
   }
 
-  /** Returns the parts by name, as printed before `ready`. */
+  /** Returns the parts by name, from the lines printed before `ready`. */
   get parts(): Map<string, PrintedPart> {
     return new Map(
       this.lines.slice(0, this.lines.indexOf('ready')).map((line) => {
@@ -90,8 +91,8 @@ class ClusterCommand {
   }
 
   /**
-   * Returns the pids of all processes that still run for this command, including the reaper and
-   * Postgres's own processes.
+   * Returns the pids of all processes of this command that still run, including the process that
+   * ends the parts, and Postgres's own processes.
    */
   leftovers(): string[] {
     return readdirSync('/proc')
@@ -129,7 +130,8 @@ function readProc(pid: string | number, name: string): string {
 }
 
 /**
- * Returns whether a process is alive. A zombie counts as dead: its parent has not collected it yet.
+ * Returns whether a process is alive. A process that has ended but is still listed (a zombie)
+ * counts as dead.
  */
 function isAlive(pid: number): boolean {
   const stat = readProc(pid, 'stat')
@@ -145,7 +147,7 @@ afterEach(async () => {
 })
 
 describe.skipIf(!canRun)('npm run cluster', () => {
-  it('starts every part, reports dead parts, and leaves nothing after Ctrl-C', async () => {
+  it('npm run cluster starts all parts, reports dead ones, and Ctrl-C ends all', async () => {
     command = new ClusterCommand(['--servers', '3'])
     await command.waitForReady()
     expect([...command.parts.keys()]).toEqual([
@@ -160,7 +162,8 @@ describe.skipIf(!canRun)('npm run cluster', () => {
       'replica',
       'postgres',
     ])
-    // Cookies ignore ports, so each server has a host of its own.
+    // Each server has an IP address of its own, because browsers share cookies between ports of one
+    // address.
     expect(
       ['server 1', 'server 2', 'server 3', 'metrics 3'].map((name) => new URL(command!.part(name).url).hostname),
     ).toEqual(['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.3'])
@@ -217,11 +220,12 @@ describe.skipIf(!canRun)('npm run cluster', () => {
 
     const pids = [...command.parts.values()].map(({ pid }) => pid)
     const exit = once(command.child, 'exit')
-    // Signal the whole group at once, as a terminal does.
+    // Signal the whole process group at once, as a terminal does after Ctrl-C.
     process.kill(-command.child.pid!, 'SIGINT')
     expect(await exit).toEqual([130, null])
     await command.waitForNothingLeft(pids)
-    // Only the parts have an address in the output, so a reader finds the right one at once.
+    // Only the parts that have a web address print one, so a reader finds the right address at
+    // once.
     const printed = command.lines.join('\n').match(/https?:\/\/\S+/g)
     const withAddress = ['balancer', 'server 1', 'server 2', 'server 3', 'metrics 1', 'metrics 2', 'metrics 3']
     expect(printed).toEqual(withAddress.map((name) => command!.part(name).url))
@@ -231,7 +235,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
   it.each([
     ['HAProxy', []],
     ['nginx', ['--nginx']],
-  ])('adds a server behind %s and starts a killed one', async (_name, balancer) => {
+  ])('npm run cluster adds a server behind %s and starts a killed one', async (_name, balancer) => {
     command = new ClusterCommand(['--servers', '2', ...balancer])
     await command.waitForReady()
     const ada = await HttpUser.signUp(command.part('server 1').url)
@@ -242,7 +246,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     const balanced = await command.type('', /^balancer (\S+) \(pid \d+\)$/).then(([, url]) => url)
     expect(balanced).toBe(command.part('balancer').url)
 
-    // The balancer serves with the added server alone.
+    // Kill the other two servers: the balancer must use the added one.
     for (const number of [1, 2]) await command.type(`kill ${number}`, new RegExp(`^server ${number} died`))
     await waitForFact(
       async () =>
@@ -263,7 +267,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     reader.close()
   })
 
-  it('runs with nginx and Redis Cluster, and leaves nothing after a kill', async () => {
+  it('npm run cluster works with nginx and Redis Cluster, and a kill ends all parts', async () => {
     command = new ClusterCommand(['--servers=2', '--nginx', '--redis-cluster'])
     await command.waitForReady()
     expect([...command.parts.keys()]).toEqual([
@@ -294,7 +298,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     await command.waitForNothingLeft(pids)
   })
 
-  it('ends all parts when the process that started them is killed', async () => {
+  it('all parts end when the process that started them is killed', async () => {
     command = new ClusterCommand(['--servers', '1'])
     await command.waitForReady()
     const pids = [...command.parts.values()].map(({ pid }) => pid)
@@ -304,7 +308,7 @@ describe.skipIf(!canRun)('npm run cluster', () => {
     await command.waitForNothingLeft(pids)
   })
 
-  it('refuses a wrong argument with one line', () => {
+  it('npm run cluster refuses a wrong argument with one line', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--servers', 'many'], { encoding: 'utf8' })
     expect(status).toBe(2)
     expect(stdout).toBe('')

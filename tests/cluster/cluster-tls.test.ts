@@ -1,6 +1,6 @@
 /**
- * A cluster with TLS: clients reach the balancer by HTTPS, through the TLS lines of the shipped
- * configuration, and servers reach Redis by TLS.
+ * A cluster with TLS. Clients reach the balancer by HTTPS, through the TLS lines of the
+ * configuration that ships in deploy/. The servers reach Redis by TLS.
  */
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ interface Received {
 
 describe.runIf(hasPostgres() && hasRedis())('a cluster with TLS', () => {
   it.each(['haproxy', 'nginx'] as const)(
-    'carries WebSockets, polling and event streams through %s',
+    'WebSockets, polling and event streams work with TLS through %s',
     async (balancer) => {
       if (!hasBalancer(balancer)) return
       const cluster = await startCluster({ servers: 2, balancer, tls: true, subscribeAtReplica: true })

@@ -1,13 +1,14 @@
 /**
- * A server that alone has lost the database reports not ready, refuses sends, and asks its clients
- * to move. If all servers have lost the database, all clients stay.
+ * A server that cannot reach the database, while another server can, reports not ready, refuses
+ * sends, and asks its clients to move to another server. If no server reaches the database, no
+ * client is asked to move.
  */
 import { randomUUID } from 'node:crypto'
 import { hasBalancer, hasPostgres, hasRedis, HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  '[ACK2] a server cut off from Postgres moves clients only if another server reaches it',
+  '[ACK2] a server without its database moves clients only if another server has it',
   async () => {
     const cluster = await startCluster({ servers: 2, proxies: ['database'] })
     try {
@@ -21,8 +22,8 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       const hasMoved = (user: SocketUser) => user.events.some(({ name }) => name === 'moving')
       const isNotReady = async (url: string) => (await fetch(`${url}/readyz`)).status === 503
 
-      // Cut off both servers: moving would help no client. Wait longer than the patience of any
-      // server.
+      // Cut off both servers from the database: moving would help no client. Wait longer than a
+      // server waits before it asks its clients to move.
       cluster.proxyOf('database', 0).close()
       cluster.proxyOf('database', 1).close()
       await waitForFact(async () => (await isNotReady(first.url)) && (await isNotReady(second.url)), {
@@ -38,7 +39,8 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect([hasMoved(here), hasMoved(there)]).toEqual([false, false])
       expect(here.socket.connected && there.socket.connected).toBe(true)
 
-      // One server reaches the database again.
+      // The second server reaches the database again, so the clients of the first one are asked to
+      // move.
       cluster.proxyOf('database', 1).open()
       await here.waitFor(({ name }) => name === 'moving', 'moving')
       expect(hasMoved(there)).toBe(false)
@@ -48,7 +50,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect(stored.ok).toBe(true)
       await there.waitFor(({ name }) => name === 'changes', 'the message')
 
-      // The other server reaches the database again, and accepts sends.
+      // The first server reaches the database again, and accepts sends of the client that stayed.
       cluster.proxyOf('database', 0).open()
       await waitForFact(async () => !(await isNotReady(first.url)), { what: 'ready again' })
       const again = await here.command('send', { conversation, clientId: randomUUID(), text: 'I stayed' })

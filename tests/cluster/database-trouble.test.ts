@@ -1,7 +1,7 @@
 /**
  * Postgres is stopped, killed, frozen and cut off at the worst moment while clients send. Only
- * stored messages are ever acknowledged. A stored message is found again by its clientId.
- * Connections stay open, and everything recovers.
+ * stored messages are ever acknowledged. A stored message is recognized by its clientId when it is
+ * sent again. Connections stay open, and everything recovers.
  */
 import { randomUUID } from 'node:crypto'
 import { createChatClient, createMemoryStore } from '@chorus/client'
@@ -19,11 +19,11 @@ import type { Postgres, ServerProcess, TcpProxy } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0' }
-/** Time limit for refusing a send. The contract allows 2 s; the rest is for this machine. */
+/** Time limit for refusing a send: 2 s by docs/spec.md, and 1 s more for a busy machine. */
 const refusedWithinMs = 2_000 + 1_000
 /**
- * Time limit for refusing a read. The server retries a read for a while, but no client should wait
- * longer than this.
+ * Time limit for refusing a read. The server retries a read for a while, but a client should not
+ * wait longer than this.
  */
 const readRefusedWithinMs = 8_000
 
@@ -55,7 +55,7 @@ async function expectNoHoles(user: HttpUser, conversation: string): Promise<void
   expect(seqs).toEqual(seqs.map((_seq, index) => index + 1))
 }
 
-describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
+describe.skipIf(!hasPostgres())('a server whose Postgres fails', () => {
   let postgres: Postgres
   let proxy: TcpProxy
   let server: ServerProcess
@@ -88,7 +88,9 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     ['cut off', () => proxy.close(), () => proxy.open()],
   ]
 
-  /** Freezes or continues Postgres and every backend of the server. */
+  /**
+   * Freezes or continues Postgres, including all its processes that serve the server under test.
+   */
   async function freeze(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     if (signal === 'SIGSTOP') {
       frozen = (
@@ -101,7 +103,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
   let frozen: number[] = []
 
   it.each(troubles)(
-    '[ACK2] [ACK1] [IDEM1] Postgres %s: refuses sends in time, keeps connections, drains the outbox',
+    '[ACK2] [ACK1] [IDEM1] when Postgres is %s, sends are refused in time, and the outbox sends later',
     async (_what, begin, end) => {
       const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
       const stream = await SseClient.open(server.url, { cookie: bob.cookie })
@@ -109,8 +111,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       const sdk = createChatClient({ url: server.url, store: createMemoryStore(), onError: () => undefined })
       await sdk.start()
       await sdk.signIn({ handle: bob.handle, password: bob.password })
-      // Wait for the end of the first load: changes that a load covers cause no `onChange`
-      // callback.
+      // Wait until the SDK has loaded its data: it calls `onChange` only for later changes.
       await waitForFact(() => sdk.data.get() === 'live' && sdk.connection.get().state === 'ready', {
         what: 'the end of the first load',
       })
@@ -174,8 +175,8 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
       expect(socket.disconnections).toEqual([])
       expect((await draft.acknowledged).seq).toBeGreaterThan(start)
 
-      // Send each refused message again under the same clientId: it must be in the log once,
-      // whatever the error code was.
+      // Send each refused message again with the same clientId. It must be in the log once,
+      // whatever the error code of the refusal was.
       const stored = await readMessages(bob, conversation)
       for (const [clientId, seq] of acknowledged) expect(stored.get(clientId)).toBe(seq)
       for (const [clientId, code] of refused) {
@@ -201,7 +202,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     },
   )
 
-  it('[ACK2] [IDEM1] stores a message once when the connection is cut at COMMIT', async () => {
+  it('[ACK2] [IDEM1] a message is stored once when the connection is cut at COMMIT', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     await ada.send(conversation, 'the lanes are open')
     for (let round = 0; round < 5; round += 1) {
@@ -225,7 +226,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     socket.close()
   })
 
-  it('[ACK2] answers unknown within two seconds when every COMMIT is cut', async () => {
+  it('[ACK2] a send gets `unknown` within two seconds when every COMMIT is cut', async () => {
     await ada.send(conversation, 'the lanes are open')
     proxy.cutReplies('append_', 1_000)
     const clientId = randomUUID()
@@ -242,7 +243,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     expect((await readMessages(bob, conversation)).get(clientId)).toBe(again.seq)
   })
 
-  it('[ACK2] [ORD1] killed backends lose and double no acknowledged message', async () => {
+  it('[ACK2] [ORD1] killing Postgres processes loses and doubles no acknowledged message', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: ada.cookie })
     const acknowledged = new Map<string, number>()
     let isSending = true
@@ -266,7 +267,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
           ),
         { timeoutMs: 20_000 },
       )
-      // After SIGKILL to one backend, Postgres ends all other backends and recovers, as after a
+      // SIGKILL to one of its processes makes Postgres end all others and recover, as after a
       // crash.
       process.kill(backends[0]!.pid, 'SIGKILL')
       await waitForFact(() => postgres.logs.text.includes(`(PID ${backends[0]!.pid}) was terminated by signal 9`), {
@@ -284,7 +285,7 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
     socket.close()
   })
 
-  it('[BAD1] [ACK2] refuses sends to a read-only database as not stored, and recovers', async () => {
+  it('[BAD1] [ACK2] a read-only database refuses sends as not stored, and later accepts them', async () => {
     const [{ name }] = (await postgres.query<{ name: string }>(
       "select datname as name from pg_stat_activity where application_name like 'chorus %' limit 1",
     )) as [{ name: string }]
@@ -298,7 +299,8 @@ describe.skipIf(!hasPostgres())('trouble with Postgres', () => {
         clientId,
         text: 'not now',
       })
-      // Only the send whose connection was cut on the way may be unknown.
+      // Retry after 201 (the database is not read-only yet) and 504 (the connection was cut during
+      // this send). Any other response must be the expected refusal.
       return [201, 504].includes(refused.status) ? undefined : refused
     })
     expect([answer.status, answer.body.code]).toEqual([503, 'unavailable'])

@@ -1,7 +1,7 @@
 /**
  * A browser's EventSource behind the balancers that ship in deploy/. It reconnects by itself after
- * its server was down. In the meantime the balancer answers with a stream that contains only a
- * retry time (rule SSE1).
+ * its server was down: until then, the balancer answers it with a stream that contains only a retry
+ * time (rule SSE1).
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
@@ -30,10 +30,10 @@ const run = promisify(execFile)
 const kinds: readonly BalancerKind[] = ['haproxy', 'nginx']
 const eventStream = { accept: 'text/event-stream' }
 
-describe.each(kinds)('%s', (kind) => {
+describe.each(kinds)('%s in front of an event stream', (kind) => {
   const isHere = hasBalancer(kind)
 
-  it.skipIf(!isHere)('[SSE1] answers EventSource with a stream without servers, other requests with 50x', async () => {
+  it.skipIf(!isHere)('[SSE1] without servers, EventSource gets a retry time, other requests an error', async () => {
     const balancer = await startBalancer(kind, { servers: [await findFreePort(), await findFreePort()] })
     try {
       const stranger = HttpUser.stranger(balancer.url)
@@ -60,7 +60,7 @@ describe.each(kinds)('%s', (kind) => {
     }
   })
 
-  it.skipIf(!isHere)('[SSE1] passes refusals of a server unchanged', async () => {
+  it.skipIf(!isHere)('[SSE1] refusals of a server reach the client unchanged', async () => {
     const server = await startQuickServer({ env: { LIMIT_REQUESTS: '3' } })
     const balancer = await startBalancer(kind, { servers: [server.port] })
     try {
@@ -84,9 +84,9 @@ describe.each(kinds)('%s', (kind) => {
   })
 })
 
-describe.each(kinds)('%s', (kind) => {
+describe.each(kinds)('%s in front of a server that answers 503', (kind) => {
   it.skipIf(!hasBalancer(kind))(
-    '[SSE1] retries another server after a 503, and passes its error to other clients',
+    '[SSE1] the balancer tries another server after a 503, other clients get the error',
     async () => {
       const asked: string[] = []
       const serve = (name: string, handle: (response: ServerResponse) => void): Promise<Server> =>
@@ -133,7 +133,7 @@ describe.each(kinds)('%s', (kind) => {
   )
 })
 
-describe('in Chromium', () => {
+describe('EventSource in Chromium', () => {
   let browser: Browser
   let server: ServerProcess
   const balancers: Balancer[] = []
@@ -174,21 +174,21 @@ describe('in Chromium', () => {
     for (const page of pages)
       await waitForFact(async () => (await read(page)).ready === 1, { what: 'ready', timeoutMs: 20_000 })
     await server.kill9()
-    // Each page has tried the balancer without a server: first the broken stream, then at least one
-    // stream with only a retry time.
+    // Wait for three errors: the broken stream, and at least two attempts that the balancer
+    // answered with a stream that contains only a retry time.
     for (const page of pages)
       await waitForFact(async () => (await read(page)).errors >= 3, { what: 'two attempts', timeoutMs: 40_000 })
     await server.start()
     for (const page of pages) {
       await waitForFact(async () => (await read(page)).ready >= 2, { what: 'ready again', timeoutMs: 40_000 })
-      // State 2 is CLOSED: such an EventSource would never reconnect.
+      // `readyState` 2 means CLOSED: such an EventSource never reconnects.
       expect((await read(page)).states).not.toContain(2)
     }
   })
 })
 
 it.skipIf(!hasBalancer('nginx'))(
-  'nginx accepts the TLS line of its file, and speaks HTTP/2 with it',
+  'nginx accepts the TLS line of its shipped file, and speaks HTTP/2',
   async (context) => {
     const folder = await mkdtemp(join(tmpdir(), 'chorus-tls-'))
     const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]

@@ -1,5 +1,5 @@
 /**
- * Runs the commands of docs/from-the-tutorials.md. A new row of the page needs an
+ * Runs the commands that docs/from-the-tutorials.md shows. Each new command on that page needs an
  * entry here.
  */
 import { execFile } from 'node:child_process'
@@ -24,7 +24,7 @@ const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
 const run = async (program: string, ...args: string[]): Promise<string> =>
   (await promisify(execFile)(program, args, { cwd: repository, timeout: 60_000 })).stdout
 
-/** The commands in the column "see it" of all rows. */
+/** Returns the commands in the column "see it" of all table rows. */
 function readCommands(): string[] {
   const page = readFileSync(new URL('../../docs/from-the-tutorials.md', import.meta.url), 'utf8')
   const rows = page.split('\n').filter((line) => line.startsWith('| ') && !/^\| (---|idea)/.test(line))
@@ -32,7 +32,7 @@ function readCommands(): string[] {
   return [...new Set(cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, code]) => code ?? '')))].sort()
 }
 
-describe.skipIf(!canRun)('the page for readers of tutorials', () => {
+describe.skipIf(!canRun)('the page docs/from-the-tutorials.md', () => {
   let cluster: Cluster
   let ada: HttpUser
   let bob: HttpUser
@@ -64,8 +64,8 @@ describe.skipIf(!canRun)('the page for readers of tutorials', () => {
   const startsWith =
     (...flags: string[]) =>
     async (): Promise<void> => {
-      // cluster-command.test.ts and cluster-tls.test.ts start them. Here: the command knows the
-      // flag.
+      // Other tests start clusters with these flags. This test only checks that the command accepts
+      // them: its error names just the unknown flag.
       const refused = await run('npm', 'run', '--silent', 'cluster', '--', ...flags, '--no-such-flag').catch(
         (error: { stderr: string }) => error.stderr,
       )
@@ -125,15 +125,15 @@ describe.skipIf(!canRun)('the page for readers of tutorials', () => {
       await reader.waitFor(({ name }) => name === 'live', 'the place of another user')
     },
   }
-  /** Parts of commands, and a benchmark that takes minutes. */
+  /** Not run: two environment variables, and a benchmark that takes minutes. */
   const notRun = ['DATABASE_URL', 'REDIS_URL', 'npm run bench -- --scenario storm']
 
-  it('names only commands that are run here', () => {
+  it('the page shows only commands that this test runs', () => {
     const commands = readCommands().filter((command) => !notRun.includes(command))
     expect(commands).toEqual(Object.keys(runners).sort())
   })
 
-  it.each(Object.keys(runners))('shows what `%s` promises', async (command) => {
+  it.each(Object.keys(runners))('the command `%s` does what the page promises', async (command) => {
     await runners[command]!()
   })
 })

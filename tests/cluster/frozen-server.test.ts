@@ -1,7 +1,7 @@
 /**
- * A server that is frozen while the other servers work. When it wakes, its knowledge is outdated.
- * It must deliver nothing before a sweep has found the members removed and the sessions revoked
- * while it was frozen.
+ * A server that is frozen while the other servers work. When it continues, its knowledge is
+ * outdated. It must deliver nothing before its next sweep of the database: this finds the members
+ * that were removed and the sessions that were revoked while it was frozen.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -10,7 +10,10 @@ import type { Cluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const canRun = hasPostgres() && hasRedis() && hasBalancer('haproxy')
-/** Duration of the freeze. Longer than the server's limit for a stall. */
+/**
+ * Duration of the freeze. It is longer than the pause after which a server notices that it was
+ * frozen.
+ */
 const frozenMs = 2_500
 
 const hintsReceived = 'chorus_bus_messages_total{direction="in"}'
@@ -34,7 +37,7 @@ const metricOf = async (server: number, sample: string): Promise<number> => {
 }
 
 describe.skipIf(!canRun)('a server that was frozen', () => {
-  it('[ACL1] [ACL2] [TAIL1] delivers nothing to removed members and revoked sessions after waking', async () => {
+  it('[ACL1] [ACL2] [TAIL1] a resumed server delivers nothing to removed members and revoked sessions', async () => {
     const ada = await HttpUser.signUp(cluster.urls[0]!)
     const [removed, signedOut, member] = await Promise.all([
       HttpUser.signUp(cluster.urls[0]!),
@@ -59,16 +62,16 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       const hintsBefore = await metricOf(1, hintsReceived)
 
       cluster.pause(1)
-      // Cut the database, so that the server certainly reads the hints in its sockets before any
-      // response of the database.
+      // Cut the server off from the database, so that after the freeze it reads the waiting hints
+      // from Redis before any response of the database.
       cluster.proxyOf('database', 1).close()
       const removal = before + 1
       let last: number
       try {
         const frozenAt = performance.now()
         await ada.expect(204, 'DELETE', `/v1/conversations/${conversation}/members/${removed.id}`)
-        // Revoke the session in the database only, as if the hint between the servers was lost:
-        // only the sweep can find it.
+        // Revoke the session only in the database, as if the hint over Redis was lost: only the
+        // sweep can find it.
         await cluster.postgres.query(
           'update sessions set revoked_at = now(), xid = pg_current_xact_id() where user_id = $1',
           [signedOut.id],
@@ -81,8 +84,9 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
         cluster.resume(1)
       }
 
-      // The server is awake and reads the hints, but cannot sweep. Their number is unknown, because
-      // a server joins changes into one message; those few kilobytes arrive in one read.
+      // The server runs again and has read the waiting hints, but cannot sweep without its
+      // database. The number of hints is unknown, because a server joins changes into one message.
+      // The few kilobytes arrive in one read, so one received hint proves that all were read.
       await waitForFact(
         async () =>
           (await metricOf(1, 'chorus_stalls_total')) > stallsBefore && (await metricOf(1, hintsReceived)) > hintsBefore,
@@ -92,7 +96,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       cluster.proxyOf('database', 1).open()
 
       await ofMember!.waitForSeq(conversation, last, 20_000)
-      // The barrier: this message leaves after all earlier ones.
+      // A barrier: this message is delivered after all earlier ones.
       await ofMember!.waitForSeq(conversation, await send('afterwards'))
       await waitForFact(() => ofSignedOut!.disconnections.length > 0, { what: 'the end of the connection signed out' })
       await waitForFact(() => ofRemoved!.changesOf(conversation).at(-1)?.seq === removal, { what: 'the removal' })
@@ -107,7 +111,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
     }
   })
 
-  it('[TAIL1] [CP1] resumes delivery to a member removed and added while all hints were lost', async () => {
+  it('[TAIL1] [CP1] a member removed and added back while all hints were lost receives again', async () => {
     const ada = await HttpUser.signUp(cluster.urls[0]!)
     const follower = await HttpUser.signUp(cluster.urls[0]!)
     const conversation = await ada.createConversation('group', [follower.id])
@@ -122,7 +126,8 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
       const before = await send('before')
       await following.waitForSeq(conversation, before)
 
-      // The server is frozen, and its connections to Redis are cut: no hint waits in a socket.
+      // The server is frozen, and its connections to Redis are cut, so it will find no hints when
+      // it continues.
       cluster.pause(1)
       cluster.proxyOf('subscribe', 1).close()
       const removal = before + 1

@@ -1,7 +1,7 @@
 /**
- * Webhooks of a real cluster. The server that follows the log is killed, and Redis is emptied and
- * killed. Every change still arrives, signed and in seq order per conversation. The receiver is
- * written as docs/webhooks.md recommends.
+ * Webhooks of a real cluster while servers and Redis are killed, including the server that reads
+ * the log for webhooks. Every change still arrives, signed and in seq order per conversation. The
+ * receiver in this test follows the recommendations of docs/webhooks.md.
  */
 import { randomUUID } from 'node:crypto'
 import { execFile } from 'node:child_process'
@@ -33,7 +33,9 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
   let hookUrl: string
   let secret = ''
   const servers: ServerProcess[] = []
-  /** Accepted changes as `conversation/seq`, each event id once. */
+  /**
+   * Changes that the receiver has accepted, as `conversation/seq`. Each event id is recorded once.
+   */
   const accepted: string[] = []
   const known = new Set<string>()
   let refused = 0
@@ -47,7 +49,7 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
         let body = ''
         for await (const chunk of request.setEncoding('utf8')) body += String(chunk)
         const { id } = await verifyWebhook({ headers: request.headers, body, secrets: secret })
-        // A repeated event is no error: it only has to be handled once.
+        // A repeated event is no error. The receiver must only handle it once.
         if (!known.has(id)) {
           known.add(id)
           const { data } = JSON.parse(body) as { data: { conversation: string; change: { seq: number } } }
@@ -75,7 +77,7 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
     await redis.remove()
   })
 
-  it('[OFF1] every change arrives in order while servers and Redis are killed', async () => {
+  it('[OFF1] webhooks deliver every change in order while servers and Redis are killed', async () => {
     const user = await HttpUser.signUp(() => servers[0]!.url)
     const conversations: string[] = []
     for (let n = 0; n < 4; n++) {
@@ -97,8 +99,8 @@ describe.runIf(hasPostgres() && hasRedis())('webhooks of a cluster', () => {
       )
       tops.set(conversation, body.message.seq)
       if (i === 15) await redis.command('FLUSHALL')
-      // One of these two kills may hit the server that follows the log. Its lease then goes to
-      // another server.
+      // One of these two kills may hit the server that reads the log for webhooks. Another server
+      // then takes over its lease.
       if (i === 30) await servers[1]!.kill9()
       if (i === 40) await redis.kill9()
       if (i === 50) await servers[2]!.kill9()

@@ -1,7 +1,7 @@
 /**
- * The server is killed twenty times while clients send, on each engine. Afterwards every
- * acknowledged message is in the log, once, and the log has no gap. Every client has caught up, and
- * has reported every change to its application exactly once, in order.
+ * A server is killed twenty times while clients send, on each database engine. Afterwards every
+ * acknowledged message is in the log exactly once, and the log has no gap. Every client has caught
+ * up, and has reported every change to its application exactly once, in order.
  */
 import { randomUUID } from 'node:crypto'
 import { createChatClient, createMemoryStore } from '@chorus/client'
@@ -13,7 +13,10 @@ import { describe, expect, it } from 'vitest'
 const kills = 20
 const env = { LIMIT_SENDS: '0', LIMIT_REQUESTS: '0', LIMIT_SIGN_INS_ADDRESS: '0', LIMIT_CONNECTIONS: '0' }
 
-/** Real time with short random delays: in this test, servers restart faster than in production. */
+/**
+ * A clock in real time, but with short random delays, because servers restart faster in this test
+ * than in production.
+ */
 const hastyClock: Clock = {
   now: () => performance.now(),
   wallNow: () => Date.now(),
@@ -24,7 +27,10 @@ const hastyClock: Clock = {
   },
 }
 
-/** Result of one writer: the acknowledged seqs by clientId, and the order of its sends. */
+/**
+ * Result of one writer: the seqs of its acknowledged messages by clientId, and the order in which
+ * it sent them.
+ */
 interface Written {
   readonly acknowledged: Map<string, number>
   readonly order: string[]
@@ -69,14 +75,14 @@ class SdkWriter {
 }
 
 /**
- * Pauses a writer. Without it, thousands of messages a second are written, and a client that
- * reconnects late would rightly be `limited`.
+ * Pauses a writer between two messages. Without the pause, a reconnecting client would miss so many
+ * messages that it would rightly be `limited`, which means that it gets only the latest state.
  */
 const breathe = () => new Promise((resolve) => setTimeout(resolve, 5))
 
 /**
- * Writes with a stock socket.io-client: sends each message until it is acknowledged, and only then
- * the next one.
+ * Writes with a stock socket.io-client. It repeats each message until that is acknowledged, and
+ * only then sends the next one.
  */
 async function writeRaw(
   server: ServerProcess,
@@ -123,7 +129,7 @@ async function writeHttp(user: HttpUser, conversation: string, isGoing: () => bo
   return written
 }
 
-/** Yields the same pseudo-random times in every run. */
+/** Yields the same pseudo-random numbers from 0 to 1 in every run with the same seed. */
 function* moments(seed: number): Generator<number, never> {
   for (let state = seed; ; ) {
     state = (state * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -178,7 +184,8 @@ describe.each([
         )
         const writers = clients.map((client) => new SdkWriter(client, conversation))
 
-        // Every client has a cursor from after it joined, so that no resume can be limited.
+        // Wait until every client has a cursor from after it joined the conversation. Then no
+        // resume needs to be `limited`.
         const settled = await owner.send(conversation, 'settled')
         for (const writer of writers) await waitForFact(() => writer.top >= settled.seq, { what: 'the first message' })
         const checkpoints = probe.named('checkpoint').length
@@ -195,8 +202,8 @@ describe.each([
         const http = writeHttp(owner, conversation, () => isGoing)
         const sdk = writers.map(async (writer) => {
           for (let count = 0; isGoing; count += 1) {
-            // Keep only a few messages pending, so that an outage does not fill the outbox without
-            // limit.
+            // Keep at most ten messages unacknowledged, so that the outbox does not grow without
+            // limit while the server is down.
             await waitForFact(() => !isGoing || writer.waiting < 10, { timeoutMs: 60_000, everyMs: 5 })
             if (isGoing) await writer.write(count)
           }
@@ -231,7 +238,7 @@ describe.each([
           expect(writers[index]!.errors).toEqual([])
         }
         written.push(...writers.map((writer) => writer.written))
-        // The barrier: every client has received the last message.
+        // A barrier: every client must receive this last message.
         const last = await owner.send(conversation, 'barrier')
         for (const writer of writers)
           await waitForFact(() => writer.top >= last.seq, { what: 'the barrier', timeoutMs: 20_000 })

@@ -1,7 +1,7 @@
 /**
- * Presence, typing and live values of people at different servers, with real servers, Redis and
- * Postgres. They are visible across servers. They stay correct when a server is killed or frozen,
- * and when Redis is down, comes back empty, or fails over.
+ * Presence, typing and live values of users at different servers, with real servers, Redis and
+ * Postgres. Users see each other across servers. Presence stays correct when a server is killed or
+ * frozen, and when Redis is down, comes back empty, or fails over.
  */
 import { hasPostgres, hasRedis, HttpUser, SocketUser, SseClient, startCluster, waitForFact } from '@chorus/testkit'
 import type { Cluster } from '@chorus/testkit'
@@ -20,9 +20,12 @@ interface LiveValue {
   readonly value: unknown
 }
 
-/** Maximum time until a dead connection is reported as offline (rule PRES1). */
+/** Maximum time until a user whose connection is dead is shown as offline (rule PRES1). */
 const ghostMaxMs = 30_000
-/** Maximum time until presence is correct again: the row "Redis back" of the contract. */
+/**
+ * Maximum time until presence is correct again after Redis has come back (docs/spec.md, row "Redis
+ * back").
+ */
 const rightWithinMs = 30_000
 
 describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across servers', () => {
@@ -52,7 +55,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const { presence } = await socket.command('watch', { users: users.map(({ id }) => id) })
     return (presence as Presence[]).map(({ status }) => status)
   }
-  /** Watches until the response has these statuses. */
+  /** Repeats `watch` until its response has these statuses. */
   const waitToSee = (socket: SocketUser, users: readonly HttpUser[], statuses: readonly string[]): Promise<unknown> =>
     waitForFact(async () => JSON.stringify(await watch(socket, users)) === JSON.stringify(statuses), {
       what: `presence ${statuses.join(', ')}`,
@@ -67,7 +70,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
   const waitToHear = (socket: SocketUser, user: HttpUser, status: string, timeoutMs = rightWithinMs) =>
     waitForFact(() => toldOf(socket, user).at(-1)?.status === status, { what: `to be told ${status}`, timeoutMs })
 
-  it('[PRES1, PRES2] follows people at other servers, until they leave the conversation', async () => {
+  it('[PRES1, PRES2] presence follows users at other servers until they leave the conversation', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     const group = await ada.createConversation('group', [bob.id])
     const adas = await connect(ada, 0)
@@ -85,7 +88,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const statuses = toldOf(adas, bob).map(({ status }) => status)
     expect(statuses.slice(before)).toEqual(['online', 'away', 'online', 'offline'])
 
-    // Bob is removed through a server to which neither of them is connected.
+    // Remove Bob with a request to a server at which neither Ada nor Bob is connected.
     const away = await connect(bob, 1)
     await waitToHear(adas, bob, 'online')
     const elsewhere = await HttpUser.signIn(() => urlOf(2), ada.handle, ada.password)
@@ -96,13 +99,14 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const cleo = await signUp()
     await ada.createConversation('group', [cleo.id])
     expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'offline'])
-    // The barrier: a later status of another user is received.
+    // A barrier: Ada receives a later status of another user. She must not have received one of Bob
+    // before it.
     await connect(cleo, 1)
     await waitToHear(adas, cleo, 'online')
     expect(toldOf(adas, bob)).toHaveLength(told)
   })
 
-  it('[PRES1, PRES2] status and watches over plain HTTP reach a stream at another server', async () => {
+  it('[PRES1, PRES2] status and watches over plain HTTP reach an event stream at another server', async () => {
     const [ada, bob] = [await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id])
     const adas = await SseClient.open(urlOf(0), { cookie: ada.cookie })
@@ -115,7 +119,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
           .flatMap(({ data }) => data as Presence[])
           .filter(({ user }) => user === bob.id)
           .map(({ status }) => status)
-      // A balancer may route each request to another server than the stream.
+      // Send each request to another server than the one with the user's event stream, as a
+      // balancer may do.
       const callAt = (server: number, user: HttpUser, method: string, path: string, body: unknown) => {
         const there = HttpUser.stranger(urlOf(server))
         there.cookie = user.cookie
@@ -167,7 +172,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     for (const server of [0, 1, 2]) expect(await listAt(server)).toEqual([])
   })
 
-  it('[PRES1] kill -9 ends a ghost within 30 s, and moved users never flicker', async () => {
+  it('[PRES1] users of a killed server are offline within 30 s, reconnected ones never', async () => {
     const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id, cleo.id])
     const adas = await connect(ada, 0)
@@ -189,7 +194,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
       .slice(before)
       .flatMap(({ name, payload }) => (name === 'presence' ? (payload as Presence[]) : []))
     expect(since.map(({ user, status }) => [user, status])).toEqual([[bob.id, 'offline']])
-    // Last seen when the server was last alive, within the time between two refreshes of its lease.
+    // `lastSeen` is the last time at which the server was alive. It can be too early by the time
+    // between two refreshes of the server's lease.
     const seenAt = Date.parse(since[0]?.lastSeen ?? '')
     expect(Math.abs(seenAt - diedAt)).toBeLessThan(10_000)
     await cluster.start(2)
@@ -198,7 +204,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     back.close()
   })
 
-  it('[PRES1] without Redis, people at other servers are unknown, never offline', async () => {
+  it('[PRES1] without Redis, users at other servers are unknown, never offline', async () => {
     const [ada, bob, cleo] = [await signUp(), await signUp(), await signUp()]
     const group = await ada.createConversation('group', [bob.id, cleo.id])
     const adas = await connect(ada, 0)
@@ -209,7 +215,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     await cluster.redis.kill9()
     await waitToHear(adas, bob, 'unknown')
     expect(await watch(adas, [bob, cleo])).toEqual(['unknown', 'online'])
-    // Live values still work within one server, and messages work on all servers.
+    // Without Redis, live values still work within one server, and messages work across servers.
     await cleos.command('live', { conversation: group, key: 'typing', value: true, ttlMs: 60_000 })
     await adas.waitFor(({ name }) => name === 'live', 'typing at the same server')
     const { ok, seq } = await bobs.command('send', {
@@ -236,7 +242,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('presence and live values across 
     const [ada, bob] = [await signUp(), await signUp()]
     await ada.createConversation('group', [bob.id])
     const adas = await connect(ada, 0)
-    // A client whose server is silent closes the connection after a missed heartbeat. This client
+    // If its server is silent, a client closes the connection after a missed heartbeat, and
     // reconnects.
     const bobs = SocketUser.open(urlOf(1), { cookie: bob.cookie, client: { reconnection: true } })
     sockets.push(bobs)

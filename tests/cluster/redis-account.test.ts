@@ -1,7 +1,7 @@
 /**
- * A Redis account with the rights in docs/operations.md suffices for all that servers do, and
- * forbids commands that would harm other users of the Redis (N97). The rights are read from the
- * document, so that the document is tested.
+ * The Redis account that docs/operations.md describes. Its rights suffice for everything that
+ * servers do, and forbid commands that would harm other users of the same Redis (N97). The test
+ * reads the rights from the document, so the document is tested, too.
  */
 import { readFileSync } from 'node:fs'
 import { randomUUID } from 'node:crypto'
@@ -18,7 +18,7 @@ import {
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis())(
-  'N97: the account of docs/operations.md serves two servers, and forbids harmful commands',
+  'N97: the account of docs/operations.md suffices for servers, and forbids harmful commands',
   async () => {
     const databases = await startPostgres()
     const redis = await startRedis()

@@ -1,6 +1,6 @@
 /**
- * Two servers and a Redis Cluster of three masters. Slots move and masters die, and messages still
- * arrive.
+ * Two servers with a Redis Cluster of three masters. Messages still arrive while slots move between
+ * masters, and while masters die.
  */
 import { hasBalancer, hasPostgres, hasRedis, waitForFact } from '@chorus/testkit'
 import type { RedisCluster } from '@chorus/testkit'
@@ -26,7 +26,10 @@ const metricOf = async (server: number, sample: string): Promise<number> => {
   return Number(line?.slice(sample.length + 1) ?? 0)
 }
 
-/** Waits until hints arrive again, so that delivery does not depend on the sweep alone. */
+/**
+ * Waits until hints over Redis arrive again. Otherwise only the sweep of the database would deliver
+ * the messages.
+ */
 async function waitForHints(): Promise<void> {
   await waitForFact(
     async () => {
@@ -38,7 +41,9 @@ async function waitForHints(): Promise<void> {
   )
 }
 
-/** Returns the name and the slot of the conversation's channel, as the nodes name it. */
+/**
+ * Returns the name and the slot of the conversation's channel, as the Redis Cluster reports them.
+ */
 async function findChannel(): Promise<{ name: string; slot: number }> {
   return waitForFact(
     async () => {
@@ -52,8 +57,8 @@ async function findChannel(): Promise<{ name: string; slot: number }> {
   )
 }
 
-describe.skipIf(!canRun)('over a Redis Cluster', () => {
-  it('[TAIL1] delivers messages while the slot of a conversation moves to another master', async () => {
+describe.skipIf(!canRun)('two servers over a Redis Cluster', () => {
+  it('[TAIL1] messages arrive while the slot of a conversation moves to another master', async () => {
     await ends.waitForHealth(true)
     await waitForHints()
     const { slot } = await findChannel()
@@ -71,7 +76,7 @@ describe.skipIf(!canRun)('over a Redis Cluster', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers messages while the master of a conversation dies and returns empty', async () => {
+  it('[TAIL1] messages arrive while the master of a conversation dies and returns empty', async () => {
     const { slot } = await findChannel()
     const master = await masters.ownerOf(slot)
     await master.kill9()

@@ -1,7 +1,7 @@
 /**
- * Two servers that subscribe at a replica, and links that can be cut. Whatever fails between the
- * servers and Redis, acknowledged messages of one server arrive at the other, once and in order.
- * The servers report whether they are degraded.
+ * Two servers that publish to a Redis primary and subscribe at its replica, over network links that
+ * the test can cut. Whatever fails between the servers and Redis, messages acknowledged at one
+ * server arrive at the other, once and in order. The servers report whether they are degraded.
  */
 import { hasBalancer, hasPostgres, hasRedis } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, it } from 'vitest'
@@ -17,14 +17,14 @@ beforeAll(async () => {
 
 afterAll(() => ends?.close())
 
-describe.skipIf(!canRun)('between the servers and Redis', () => {
-  it('[TAIL1] allows the subscription at a replica', async () => {
+describe.skipIf(!canRun)('the links between the servers and Redis', () => {
+  it('[TAIL1] messages arrive when the servers subscribe at a replica', async () => {
     await ends.waitForHealth(true)
     for (let count = 1; count <= 5; count += 1) await ends.sendAcross(`by the replica, ${count}`)
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers messages without the link to publish or to subscribe', async () => {
+  it('[TAIL1] messages arrive without the link to publish or to subscribe', async () => {
     for (const purpose of ['publish', 'subscribe'] as const) {
       for (const server of [0, 1]) ends.cluster.proxyOf(purpose, server).close()
       await ends.waitForHealth(false)
@@ -36,7 +36,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] notices a replica without data from its primary, and still delivers', async () => {
+  it('[TAIL1] a replica cut off from its primary is noticed, and messages still arrive', async () => {
     ends.cluster.proxyOf('replication').close()
     await ends.waitForHealth(false)
     await ends.sendAcross('past a replica that hears nothing')
@@ -46,7 +46,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers messages while the replica and then the primary is killed', async () => {
+  it('[TAIL1] messages arrive while the replica, and later the primary, is killed', async () => {
     const { redis, replica } = ends.cluster
     await replica!.kill9()
     await ends.waitForHealth(false)
@@ -64,7 +64,7 @@ describe.skipIf(!canRun)('between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] delivers messages while Redis fails over to the replica', async () => {
+  it('[TAIL1] messages arrive while Redis fails over to the replica', async () => {
     await ends.sendAcross('before the failover')
     await ends.cluster.failOverRedis()
     await ends.sendAcross('while it fails over')

@@ -1,6 +1,6 @@
 /**
- * Two servers and a Redis Cluster with TLS: publishing, subscribing, limits and jobs reach every
- * master.
+ * Two servers and a Redis Cluster with TLS. Published messages, subscriptions, rate limits and jobs
+ * reach every master.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -17,7 +17,7 @@ import {
 } from '@chorus/testkit'
 import { afterEach, describe, expect, it } from 'vitest'
 
-describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () => {
+describe.runIf(hasPostgres() && hasRedis())('two servers over a Redis Cluster with TLS', () => {
   const ends: (() => Promise<void>)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
@@ -46,7 +46,7 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
   const degradedOf = async (server: ServerProcess): Promise<readonly string[]> =>
     ((await (await fetch(`${server.url}/readyz`)).json()) as { degraded: string[] }).degraded
 
-  it.each(['addresses', 'names'] as const)('[TAIL1] serves when its masters are named by %s', async (named) => {
+  it.each(['addresses', 'names'] as const)('[TAIL1] messages, live values and jobs work when the masters are named by %s', async (named) => {
     const { cluster, servers } = await start(named, 2)
     const [first, second] = servers as [ServerProcess, ServerProcess]
     for (const server of servers)
@@ -62,10 +62,11 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
     const { seq } = await here.command('send', { conversation, clientId: randomUUID(), text: 'hello' })
     await there.waitForSeq(conversation, seq as number)
     await here.command('live', { conversation, key: 'typing', value: true, ttlMs: 60_000 })
-    // Live values cross servers only through the bus.
+    // Live values cross servers only over Redis, so this proves that publishing and subscribing
+    // work.
     await there.waitFor(({ name }) => name === 'live', 'typing')
-    // The workers of the queue have found their master, through a connection of the other Redis
-    // client.
+    // The workers of the job queue have found their master. They use a second Redis client library
+    // with connections of its own.
     await waitForFact(
       async () => {
         for (const master of cluster.masters)
@@ -79,7 +80,7 @@ describe.runIf(hasPostgres() && hasRedis())('over a Redis Cluster with TLS', () 
     there.close()
   })
 
-  it('reports that the certificate is for another name', async () => {
+  it('a server refuses to start if the certificate of Redis is for another name', async () => {
     await expect(start('strangers', 1)).rejects.toThrow(/REDIS_URL is .*TLS failed.*altname/i)
   })
 })

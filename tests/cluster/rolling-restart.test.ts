@@ -1,6 +1,6 @@
 /**
- * All servers are restarted one after the other while people write, edit, react and search: the
- * application notices nothing. No request is refused, no message is lost or doubled, no client is
+ * All servers are restarted one after the other while users write, edit, react and search. The
+ * application notices nothing: no request is refused, no message is lost or doubled, no client is
  * offline, and every server exits cleanly and in time.
  */
 import { type ChatClient, createChatClient, type OutboxItem, type TransportName } from '@chorus/client'
@@ -9,14 +9,14 @@ import { expect, it } from 'vitest'
 
 const serverCount = 3
 /**
- * Time between two messages of a person. Short enough that every phase of a restart meets a
- * message.
+ * Time between two messages of a user. It is so short that messages are sent in every phase of a
+ * restart.
  */
 const pauseMs = 40
 
 /**
- * A user of the application. Acts as people do, and records the acknowledged and the received
- * changes.
+ * A user of an application that uses the SDK. Acts as people do, and records the acknowledged
+ * messages and the received changes.
  */
 class Person {
   readonly acknowledged = new Map<string, number>()
@@ -91,7 +91,7 @@ class Person {
 }
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  '[CLI1] [ACK2] [IDEM1] [ORD2] the application notices nothing of a rolling restart under load',
+  '[CLI1] [ACK2] [IDEM1] [ORD2] a rolling restart under load goes unnoticed by the application',
   async () => {
     const cluster = await startCluster({
       servers: serverCount,
@@ -122,7 +122,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         const before = people.map(({ acknowledged }) => acknowledged.size)
         await cluster.start(index)
         await waitForFact(async () => (await fetch(`${server.url}/readyz`)).status === 200, { what: 'a ready server' })
-        // Sends continue while the server comes back.
+        // Wait for more acknowledgements of every user while the restarted server comes back.
         await waitForFact(() => people.every(({ acknowledged }, who) => acknowledged.size > (before[who] ?? 0) + 5), {
           what: 'more sends',
         })
@@ -149,7 +149,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         for (const [clientId, seq] of acknowledged) expect(seqs.get(clientId)).toBe(seq)
         const mine = order.map((clientId) => seqs.get(clientId) ?? 0)
         expect(mine).toEqual([...mine].sort((left, right) => left - right))
-        // Each change exactly once and in order, from the first that was received.
+        // The user has received each change exactly once and in order, from the first one on.
         expect(noticed.length).toBeGreaterThan(beganAt[index] ?? 0)
         const [first = 0] = noticed
         expect(noticed).toEqual(Array.from({ length: top - first + 1 }, (_, offset) => first + offset))

@@ -1,6 +1,6 @@
 /**
- * One session on several servers, with real servers, Redis and Postgres. It is created at any
- * server and valid at all. Its data is the same from every server. A revocation ends it everywhere
+ * Sessions on several servers, with real servers, Redis and Postgres. A session may be created at
+ * any server, and is valid at all of them with the same data. A revocation ends it on all servers
  * at once, whatever Redis has cached.
  */
 import { setTimeout as pause } from 'node:timers/promises'
@@ -8,9 +8,9 @@ import { hasPostgres, hasRedis, HttpUser, SocketUser, SseClient, startCluster, w
 import type { Cluster } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
-/** Time limit of rule ACL2, plus what this machine needs when all its processors are busy. */
+/** Time limit of rule ACL2, plus half a second for a machine whose processors are all busy. */
 const goneWithinMs = 1_000 + 500
-/** Time limit of rule ACL2 when Redis is down. */
+/** Time limit of rule ACL2 while Redis is down. */
 const goneWithoutRedisMs = 30_000
 
 const serverCount = 3
@@ -30,7 +30,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
   const urlOf = (server: number): string => cluster.urls[server] ?? ''
   const everywhere = Array.from({ length: serverCount }, (_, server) => server)
 
-  /** Returns the same device, with requests to another server. */
+  /** Returns a client with the same session that sends its requests to another server. */
   function at(device: HttpUser, server: number): HttpUser {
     const same = HttpUser.stranger(() => urlOf(server))
     same.cookie = device.cookie
@@ -42,8 +42,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     (await device.expect<{ session: { id: string } }>(200, 'GET', '/v1/session')).body.session.id
 
   /**
-   * Creates two devices of one person. The first is used at each of these servers until its session
-   * is cached there.
+   * Creates one user with two devices. The first device is used at each of these servers until the
+   * server has cached its session.
    */
   async function twoDevices(
     servers: readonly number[] = everywhere,
@@ -61,7 +61,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     return Number(line.exec(await response.text())?.[1] ?? 0)
   }
 
-  /** Sends requests until every server refuses. Returns the time since `sinceMs`. */
+  /** Sends requests until every server refuses the session. Returns the time since `sinceMs`. */
   async function goneEverywhere(device: HttpUser, servers: readonly number[], sinceMs: number): Promise<number> {
     await waitForFact(
       async () =>
@@ -102,7 +102,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
   })
 
-  it('[ACL2] a revocation closes connections and refuses requests at every server within a second', async () => {
+  it('[ACL2] a revocation ends connections and requests at all servers within a second', async () => {
     const { phone, laptop, phoneSession } = await twoDevices()
     const sockets = await Promise.all(
       everywhere.map((server) => SocketUser.connect(urlOf(server), { cookie: phone.cookie })),
@@ -127,7 +127,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     ownSocket.close()
   })
 
-  it('[ACL2] other servers serve and revoke a session whose server was killed', async () => {
+  it('[ACL2] a session whose server was killed is still served, and can be revoked', async () => {
     const { phone, laptop, phoneSession } = await twoDevices([0, 1, 2])
     await at(phone, 0).expect(200, 'PATCH', '/v1/session/data', { kept: true })
     await cluster.kill9(0)
@@ -140,14 +140,14 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
     expect(await goneEverywhere(phone, others, revokedAt)).toBeLessThan(goneWithinMs)
-    // At its start the server must learn of the revocation, although the cached session is still in
-    // Redis.
+    // The killed server starts again. It must not accept the revoked session, although Redis still
+    // has that session in its cache.
     await cluster.start(0)
     await expectGone(phone, everywhere)
     expect(await statusAt(laptop, 0)).toBe(200)
   })
 
-  it('limits sign-ins per minute and account across servers (N62)', async () => {
+  it('sign-ins per account and minute are limited across all servers (N62)', async () => {
     const { handle } = await HttpUser.signUp(() => urlOf(0))
     const statuses: number[] = []
     for (let attempt = 0; attempt < 18; attempt++) {
@@ -160,7 +160,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), ...Array.from({ length: 8 }, () => 429)])
   })
 
-  it('limits the sends of a user across all servers', async () => {
+  it('the sends of a user are limited across all servers', async () => {
     const sender = await HttpUser.signUp(() => urlOf(0))
     const conversation = await sender.createConversation('group')
     const sockets = await Promise.all(
@@ -178,7 +178,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
             continue
           }
           expect(answer.error?.code).toBe('rate-limited')
-          // Pause, because the server disconnects a client that sends on without one.
+          // Pause after a refusal: the server disconnects a client that keeps sending without a
+          // pause.
           await pause(20)
         }
       }),
@@ -186,7 +187,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     const seconds = (performance.now() - startedAt) / 1_000
     const share = 60 + 30 * seconds
     expect(stored).toBeGreaterThanOrEqual(60)
-    // Without a shared limit, each server alone would have accepted a whole share.
+    // If each server had a limit of its own, the user could send three times as much.
     expect(stored).toBeLessThan((serverCount * share) / 1.5)
     for (const socket of sockets) socket.close()
   })
@@ -195,7 +196,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     const { phone, laptop, phoneSession } = await twoDevices()
     const { replica } = cluster
     await waitForFact(async () => (await keysOf(replica)) > 0, { what: 'cached sessions at the replica' })
-    // From here on the replica receives nothing.
+    // From here on, the replica receives no data from the primary.
     cluster.proxyOf('replication').close()
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
@@ -203,8 +204,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     await cluster.failOverRedis()
     expect(await keysOf(replica)).toBeGreaterThan(0)
     await expectGone(phone, everywhere)
-    // Check again after the servers have found the new primary, and after one of them has
-    // restarted.
+    // Check again after the servers have found the new primary, and after a restart of one server.
     await waitForFact(async () => (await readiness(0)) && (await readiness(1)) && (await readiness(2)), {
       what: 'servers that are not degraded',
       timeoutMs: 30_000,
@@ -229,7 +229,8 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     }
     const revokedAt = performance.now()
     await at(laptop, 1).expect(204, 'DELETE', `/v1/sessions/${phoneSession}`)
-    // Requests read the session from Postgres at once; the sweep closes the connections.
+    // Requests read the session from Postgres, so they are refused at once. The next sweep closes
+    // the connections.
     await expectGone(phone, everywhere)
     await waitForFact(() => sockets.every(({ disconnections }) => disconnections.length > 0), {
       what: 'every connection closed',

@@ -1,6 +1,7 @@
 /**
- * Two installations on one Redis. Every name that servers use there contains the identity of their
- * database. The test lists all names that running servers use, so that it covers keys added later.
+ * Two installations that share one Redis. The name of every key and channel contains the identity
+ * of the installation's database. The test lists the names that running servers use, so it also
+ * covers names that are added later.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -23,7 +24,10 @@ const signInsMax = 3
 describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', () => {
   let redis: Redis
   const servers: ServerProcess[] = []
-  /** URLs of the two servers of the first installation. `two` is the server of the second. */
+  /**
+   * URLs of the two servers of the first installation. `two` is the URL of the only server of the
+   * second one.
+   */
   let one: readonly string[] = []
   let two = ''
   const handle = `shared-${randomUUID().slice(0, 8)}`
@@ -48,7 +52,10 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     await redis?.remove()
   })
 
-  /** Returns the identities in the names of all keys and channels, and the names without one. */
+  /**
+   * Returns the database identities found in the names of all keys and channels, and the names that
+   * contain no identity.
+   */
   async function findNames(): Promise<{ readonly ids: Set<string>; readonly others: string[] }> {
     const names = [
       ...((await redis.command('KEYS', '*')) as string[]),
@@ -65,7 +72,7 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     return { ids, others }
   }
 
-  it('[BUS2] names every key and channel after its installation', async () => {
+  it('[BUS2] the name of every key and channel contains the identity of its installation', async () => {
     const people = [await HttpUser.signUp(one[0] ?? ''), await HttpUser.signUp(one[1] ?? '')]
     const [ada, bob] = people as [HttpUser, HttpUser]
     const conversation = await ada.createConversation('direct', [bob.id])
@@ -78,8 +85,8 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     await there.waitFor(({ name }) => name === 'live', 'typing')
     await HttpUser.signUp(two)
 
-    // Leases, live values, limits, sessions, pages, jobs, the list of servers: wait until each
-    // exists before the names are checked.
+    // Wait until a name of each kind exists: leases, live values, limits, sessions, pages, jobs,
+    // the list of servers, channels. Then check all names.
     for (const kind of ['presence-', ':live:', ':limit:', ':session:', ':page:', '{jobs}', ':servers', ':c:'])
       await waitForFact(
         async () => {
@@ -101,7 +108,7 @@ describe.runIf(hasPostgres() && hasRedis())('two installations on one Redis', ()
     there.close()
   })
 
-  it('[BUS2] counts sign-ins of equal handles separately', async () => {
+  it('[BUS2] two installations count sign-ins of the same handle separately', async () => {
     await HttpUser.signUp(one[0] ?? '', { handle, password })
     await HttpUser.signUp(two, { handle, password })
     const stranger = HttpUser.stranger(one[0] ?? '')

@@ -1,7 +1,7 @@
 /**
- * A client of a cluster with TLS, as a process of its own, because Node reads additional
- * certificate authorities only at its start. Signs two users up, sends one message for each
- * transport, and prints what the receiver got as JSON.
+ * A client of a cluster with TLS. It is a process of its own, because Node reads additional
+ * certificate authorities only when it starts. Signs up two users, sends one message over each
+ * transport, and prints as JSON what the receiver got.
  */
 import { randomUUID } from 'node:crypto'
 import { io } from 'socket.io-client'
@@ -35,7 +35,10 @@ async function signUp() {
   }
 }
 
-/** Returns a promise of the first text that `listen` reports, and resolves when it listens. */
+/**
+ * Starts to listen with `listen`. Resolves when it listens, with a promise of the first text that
+ * it receives.
+ */
 function receive(listen) {
   return new Promise((opened, failed) => {
     const text = new Promise((resolve, reject) => {

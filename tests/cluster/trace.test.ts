@@ -1,4 +1,7 @@
-/** `npm run trace` reports how one message reached one user, and never shows its text. */
+/**
+ * The command `npm run trace` reports how one message reached one user, and never shows the text of
+ * the message.
+ */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +19,7 @@ function trace(...words: readonly string[]): Promise<{ readonly status: number; 
 }
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  'traces a message from its commit to the connections of a user, without its text',
+  "npm run trace follows a message to a user's connections, without its text",
   async () => {
     const cluster = await startCluster({ servers: 2 })
     try {
@@ -52,7 +55,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
         /^read +yes: read up to/m,
       )
 
-      // A non-member, a change that does not exist, and an unknown user.
+      // Trace for a non-member, for a change that does not exist, and for an unknown user.
       const strange = (await trace(...at, conversation, String(seq), eve.handle)).lines.join('\n')
       expect(strange).toMatch(/was never a member and may not see the change/)
       expect((await trace(...at, conversation, '999', bob.handle)).lines.join('\n')).toMatch(
@@ -61,13 +64,13 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       expect((await trace(...at, conversation, '1', 'nobody')).lines.join('\n')).toMatch(/there is no such user/)
       expect((await trace('one', 'two')).status).toBe(2)
 
-      // A server that is down is reported, and the database still has the message.
+      // A killed server is reported as not answering. The database still has the message.
       await cluster.kill9(0)
       const later = (await trace(...at, conversation, String(seq), bob.handle)).lines.join('\n')
       expect(later).toMatch(/does not answer \(ECONNREFUSED\)/)
       expect(later).toMatch(/^committed +\d{4}-/m)
 
-      // The trace is served only at the port of the metrics.
+      // A server offers the trace only on the port of its metrics.
       expect((await fetch(`${second.url}/trace?conversation=${conversation}&seq=1&user=x`)).status).toBe(404)
       expect((await fetch(`${new URL(second.metricsUrl).origin}/trace?conversation=x`)).status).toBe(400)
     } finally {

@@ -1,6 +1,6 @@
 /**
- * Two people in one conversation at two servers of a cluster. Messages acknowledged at one server
- * must arrive at the other.
+ * Two users in one conversation, connected to two servers of a cluster. Messages acknowledged at
+ * one server must arrive at the other.
  */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, startCluster, waitForFact } from '@chorus/testkit'
@@ -37,7 +37,7 @@ export class TwoEnds {
     await this.cluster.remove()
   }
 
-  /** Sends at one server, and waits until the message arrives at the other. */
+  /** Sends a message at one server, and waits until it arrives at the other. */
   async sendAcross(text: string): Promise<void> {
     const answer = await this.#writer.command('send', {
       conversation: this.conversation,
@@ -49,8 +49,8 @@ export class TwoEnds {
   }
 
   /**
-   * Waits until all servers are healthy, or degraded. Without Redis, or a part of it, a server
-   * stays ready but degraded.
+   * Waits until all servers report that they are healthy (`true`) or degraded (`false`). Without
+   * Redis, or a part of it, a server stays ready but is degraded.
    */
   async waitForHealth(isWhole: boolean): Promise<void> {
     for (const url of this.cluster.urls) {
