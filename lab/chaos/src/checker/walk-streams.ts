@@ -1,15 +1,17 @@
 /**
- * Follows every stream through the history once. Collects facts for several rules: duplicates (A5),
- * holes (A7), jumps and steps back (A8), and each stream's position over time (A13).
+ * Follows every stream (the log as one client sees it, across reconnections) through the history
+ * once. Collects facts for several rules: duplicates (A5), holes (A7), jumps and steps back (A8),
+ * and what each stream had received when (A13).
  *
- * For each observer and conversation, the expected seq is the last one + 1, with these exceptions:
- * - The first delivery, a delivery after a rebase without a seq, and a delivery after the user's
- *   own removal may have any seq.
- * - A stream may jump over changes that a rejoin skipped.
+ * For each receiver of changes (observer) and each conversation, the next sequence number (seq)
+ * must be the last one + 1, with these exceptions:
+ * - The first delivery may have any seq. So may a delivery after a reset, and a delivery after the
+ *   user's own removal.
+ * - A stream may jump over changes before the user's rejoin.
  * - A stream may jump to the user's own removal, the only change that a removed member still gets.
  * - A stream whose process died without writing its store may repeat from an earlier seq, in order.
- * - A rebase may be recorded just after the deliveries that it explains. So a jump that a rebase
- *   within a second explains is allowed.
+ * - A stream may jump when the server announced it (a rebase). The rebase may be recorded up to a
+ *   second after the deliveries that it explains.
  */
 import { hashText } from '../history/index.ts'
 import type { Delivery } from './columns.ts'
@@ -22,7 +24,7 @@ const lateRebaseMaxMicros = 1_000_000
 /** A delivery that breaks the expected order. */
 export interface Slip {
   readonly delivery: Delivery
-  /** Last seq before the delivery. */
+  /** Seq of the delivery before it. */
   readonly last: number
 }
 
@@ -34,8 +36,8 @@ export interface Hole {
 }
 
 /**
- * Position of a stream in one conversation over time. `positions` only grows; `times` holds when
- * each was reached.
+ * What a stream had received of one conversation, and when. `positions` contains growing seqs;
+ * `times` contains when each was reached.
  */
 export interface Track {
   readonly stream: string
@@ -43,7 +45,9 @@ export interface Track {
   readonly conversation: string
   readonly times: number[]
   readonly positions: number[]
-  /** Times at which the stream was reset without getting a new position. */
+  /**
+   * Times at which the stream forgot its position in the conversation without getting a new one.
+   */
   readonly resets: number[]
   /** Returns whether the stream skipped this seq without a reason and never received it later. */
   isMissed(seq: number): boolean
@@ -55,7 +59,7 @@ export interface StreamWalk {
   readonly stepsBack: readonly Slip[]
   readonly holes: readonly Hole[]
   readonly tracks: readonly Track[]
-  /** Number of streams with more than one observer. */
+  /** Number of streams that continued over several connections. */
   readonly continued: number
 }
 
@@ -84,7 +88,7 @@ interface ObserverState {
   readonly user: string
   readonly userHash: number
   readonly stream: string
-  /** Counter that a rebase of all conversations increments. */
+  /** Counter that grows whenever the observer forgets its positions in all conversations. */
   generation: number
   readonly cursors: Map<string, Cursor>
 }
@@ -149,8 +153,8 @@ class Walker {
     const { last } = cursor
     const isFirst = cursor.isFree
     if (cursor.mayGoBack && (isFirst || from <= last + 1)) {
-      // The store had not saved this change, so the callback repeats it. It may repeat the
-      // following ones as well.
+      // The store had not saved this change before the process died. So the callback may repeat
+      // this change and the changes after it.
       cursor.seen = new Intervals()
     } else if (cursor.seen.has(to)) {
       this.#duplicates.push({ delivery, last })
@@ -294,8 +298,8 @@ class Walker {
   }
 
   /**
-   * Returns the cursors that a rebase applies to. A rebase names no epoch, so it applies to the
-   * observer's present epoch, or to its first one.
+   * Returns the positions that a rebase changes. A rebase does not name its epoch (which identifies
+   * one database), so it applies to the epochs known to the observer, or to its first one.
    */
   #cursorsFor(observer: ObserverState, conversation: string): readonly Cursor[] {
     const id = this.#history.names.idOf(conversation)
@@ -306,8 +310,8 @@ class Walker {
 
   #epochOf(observer: ObserverState): number {
     for (const key of observer.cursors.keys()) return Number(key.split(' ')[1])
-    // The observer has no deliveries yet, so use the history's first epoch. Nearly always it is the
-    // only one.
+    // The observer has no deliveries yet, so use the first epoch of the history. Nearly always it
+    // is the only one.
     const first = this.#history.deliveries.length > 0 ? this.#history.deliveries.at(0).epoch : 0
     return first
   }

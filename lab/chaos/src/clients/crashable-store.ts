@@ -1,6 +1,6 @@
 /**
- * A store that can simulate a crash of its program. After `crash`, writes no longer reach the inner
- * store.
+ * A client library's store that can simulate a crash of its program. After `crash`, writes no
+ * longer reach the wrapped store.
  */
 import type { ChatStore } from '@chorus/client'
 
@@ -8,7 +8,10 @@ export interface CrashableStore extends ChatStore {
   crash(): void
 }
 
-/** Wraps `inner`. `isShared` means that another client, a second tab, uses `inner` too. */
+/**
+ * Wraps the store `inner`. `isShared` means that another client (a second browser tab) uses
+ * `inner`, too.
+ */
 export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableStore {
   let isDead = false
   const write = (run: () => Promise<void>): Promise<void> => (isDead ? Promise.resolve() : run())
@@ -26,7 +29,7 @@ export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableSto
     putOutbox: (userId, record) => write(() => inner.putOutbox(userId, record)),
     removeOutbox: (userId, clientIds) => write(() => inner.removeOutbox(userId, clientIds)),
     clear: (userId, what) => write(() => inner.clear(userId, what)),
-    // Keep the inner store open: the next start uses it again.
+    // Keep the wrapped store open: the client uses it again after its restart.
     close: () => Promise.resolve(),
     crash() {
       isDead = true
@@ -35,8 +38,8 @@ export function makeCrashable(inner: ChatStore, isShared: boolean): CrashableSto
 }
 
 /**
- * Copies a store as another tab or a restored device would have it: the same cursor, replica and
- * waiting messages.
+ * Copies a client's store, as when a browser profile is duplicated or a device is restored. The
+ * copy has the same cursor, local messages and waiting messages.
  */
 export async function copyStore(from: ChatStore, to: ChatStore, userId: string): Promise<void> {
   const account = await from.readAccount()

@@ -1,6 +1,7 @@
 /**
- * Handles the server's events for a client without the SDK, equally over Socket.IO and SSE. Records
- * each event, keeps the cursor and the positions, and reports when the connection must be left.
+ * Handles the server's events for a client without the client library, in the same way for
+ * Socket.IO and Server-Sent Events. Records each event, keeps the cursor and the positions, and
+ * reports when the client must leave the connection.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import type { ConnectionIdentity, Recorder } from './recorder.ts'
@@ -12,9 +13,9 @@ export interface IntakeOptions {
   readonly identity: ConnectionIdentity
   readonly onReady: () => void
   readonly onCursor: (cursor: string) => void
-  /** Called when the stream cannot continue from its cursor. */
+  /** Called when the server cannot continue from the client's cursor. */
   readonly onReset: () => void
-  /** Called when the server is about to leave, and when it gives the reason for closing. */
+  /** Called when the server announces that it will shut down or close the connection. */
   readonly onMoving: (inMs: number) => void
   readonly onClosing: (closing: EventPayload<'closing'>) => void
 }
@@ -50,7 +51,7 @@ export class EventIntake {
         return
       case 'conversation': {
         const { conversation, limited, left, seq } = event.payload
-        // For `left`, the change that records the removal arrives after this event.
+        // When the user was removed (`left`), the change with the removal arrives after this event.
         if (left === true) recorder.rebase(observer, 'left', conversation)
         else if (limited === true) recorder.rebase(observer, 'limited', conversation, seq)
         else return

@@ -1,15 +1,15 @@
 /**
- * Forges cursors from a real one, for a hostile client. The server must reject every one of them.
+ * Forges cursors from a real one, for a hostile client. The server must reject every forged cursor.
  */
 import type { Random } from '../random/random.ts'
 
-/** Length of the seal in front of a cursor's fields, in bytes. */
+/** Length in bytes of the seal, a keyed checksum at the beginning of a cursor. */
 const sealBytes = 16
 
 /**
- * Returns a forged cursor. `cursor` is a real one. The forgery claims to have read `conversation`
- * beyond its top, which is at `top`. This code knows the server's format on purpose, so that a
- * missing check of the seal shows.
+ * Returns a forged cursor, made from the real `cursor`. It claims that the client has read
+ * `conversation` beyond its newest sequence number `top`. This code uses the server's private
+ * format on purpose: if the server did not check the seal, it would accept this cursor.
  */
 export function forgeCursor(cursor: string, conversation: string, top: number, random: Random): string {
   const bytes = Buffer.from(cursor, 'base64url')

@@ -1,8 +1,8 @@
 /**
- * A hostile member. It connects with forged cursors and with cursors of other members, requests
- * pages without reading the responses, opens and leaves connections, and floods the server.
- * Everything that it receives is recorded and judged as for any client. Other clients must not be
- * affected. It runs one attack at a time, and each attack ends.
+ * A hostile client with a member's account. It connects with forged cursors and with cursors of
+ * other members, requests pages without reading the responses, opens and leaves connections, and
+ * floods the server. Everything that it receives is recorded and checked as for any client. Other
+ * clients must not be affected. It runs one attack at a time, and each attack ends by itself.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { EngineClient, HttpUser } from '@chorus/testkit'
@@ -18,7 +18,7 @@ import { StreamPosition } from './stream-position.ts'
 
 const pauseMinMs = 150
 const pauseSpreadMs = 600
-/** Time for which a connection with a forged cursor is recorded. */
+/** Duration of recording what arrives on a connection with a forged cursor. */
 const listenMs = 2_500
 const floodRequests = 60
 const unreadBursts = 40
@@ -27,8 +27,8 @@ const unreadBurstMs = 50
 const cursorsKept = 50
 
 /**
- * Cursors that all hostile clients of a driver have seen. Each client may try the cursors of the
- * other ones.
+ * Cursors that the hostile clients of one workload process have seen. Each hostile client may use
+ * the cursors of the others.
  */
 export class CursorLoot {
   readonly #cursors: string[] = []
@@ -50,7 +50,7 @@ export interface HostileClientOptions {
   readonly url: string
   readonly person: Person
   readonly session: SessionSeed
-  /** Ids of the conversations that the client may name in its attacks. */
+  /** Ids of the conversations that the client may use in its attacks. */
   readonly conversations: readonly string[]
   readonly recorder: Recorder
   readonly random: Random
@@ -87,7 +87,7 @@ export class HostileClient {
       try {
         await this.#attack()
       } catch {
-        // The lab breaks servers on purpose, so a failed attack is expected.
+        // An attack may fail, because the chaos test breaks servers on purpose.
       }
     }
   }
@@ -112,7 +112,10 @@ export class HostileClient {
     }
   }
 
-  /** Connects with a cursor made from a real one. Records what arrives as a separate stream. */
+  /**
+   * Connects with a cursor that `choose` makes from a real one. Records what arrives as a separate
+   * stream.
+   */
   async #listen(forMs: number, choose: (start: Start) => string): Promise<void> {
     const { name, person, session, recorder, random, wires, loot } = this.#options
     const start = await readStart(this.#http)
@@ -203,7 +206,7 @@ export class HostileClient {
     )
   }
 
-  /** Waits, but ends early when the client stops. */
+  /** Waits for this time. Ends early when the client is stopped. */
   async #rest(ms: number): Promise<void> {
     await pause(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined)
   }

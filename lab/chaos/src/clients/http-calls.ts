@@ -1,6 +1,6 @@
 /**
- * HTTP requests that every client makes, recorded in the history: pages, read markers, members, and
- * the sync that starts a stream.
+ * HTTP requests that every kind of client makes, recorded in the history: pages, read markers,
+ * members, and the sync request that starts a stream of changes.
  */
 import { errorCatalogue, isErrorCode } from '@chorus/protocol'
 import type { SyncPage } from '@chorus/protocol'
@@ -25,8 +25,8 @@ interface PageBody {
 }
 
 /**
- * Makes a request and returns its outcome. Without a response of our server, the outcome of a
- * change is unknown.
+ * Makes a request and returns its outcome. If no response of a Chorus server arrives, it is unknown
+ * whether the change was made.
  */
 export async function callForOutcome<Body>(
   http: HttpUser,
@@ -48,18 +48,19 @@ export async function callForOutcome<Body>(
 
 function codeOf(body: unknown): string {
   if (typeof body === 'object' && body !== null && 'code' in body && typeof body.code === 'string') return body.code
-  // The body is not ours, for example from the balancer. It is unknown whether a server executed
-  // the request.
+  // The response does not come from a Chorus server but, for example, from the balancer. It is
+  // unknown whether a server executed the request.
   return 'unknown'
 }
 
-/** Returns the outcome for an error code. */
+/** Returns the outcome of an attempt that got this error code. */
 export function toOutcome(code: string, retryAfterMs = 0): Outcome {
   if (!isErrorCode(code) || code === 'unknown') return { type: 'info', code }
   return {
     type: 'fail',
     code,
-    // An ended session does not mean that the message failed, but this client cannot retry with it.
+    // With an ended session, the message may still be sent by another client of the user, but this
+    // client cannot retry.
     isFinal: errorCatalogue[code].retry === 'never',
     ...(retryAfterMs > 0 && { retryAfterMs }),
   }
@@ -90,8 +91,8 @@ function toPageResult({ messages, seq, hasBefore, hasAfter }: PageBody): PageRes
 }
 
 /**
- * Starting point of a stream without a cursor: the cursor, the epoch, and the top seq of each
- * conversation.
+ * Starting point of a client that has no cursor: a cursor, the database's epoch, and the newest
+ * sequence number (seq) of each conversation.
  */
 export interface StreamStart {
   readonly cursor: string

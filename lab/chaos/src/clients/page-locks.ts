@@ -1,6 +1,7 @@
 /**
- * Replacement for a browser's Web Locks, which Node lacks here. Clients of one process that share a
- * store like tabs need them. Grants a name to one holder at a time, in the order of the requests.
+ * A replacement for the Web Locks of browsers, which Node lacks. Simulated browser tabs of one
+ * process that share a store need them. Grants a lock's name to one holder at a time, in the order
+ * of the requests.
  */
 interface LockRequestOptions {
   readonly ifAvailable?: boolean
@@ -9,7 +10,10 @@ interface LockRequestOptions {
 type Holder = (lock: { readonly name: string } | null) => unknown
 
 export class PageLocks {
-  /** End of the last request, by name. A name without requests has no entry. */
+  /**
+   * Promise of the end of the last request for each lock name. A name without requests has no
+   * entry.
+   */
   readonly #queues = new Map<string, Promise<unknown>>()
 
   request(name: string, holder: Holder): Promise<unknown>
@@ -34,7 +38,7 @@ export class PageLocks {
   }
 }
 
-/** Puts the locks where the SDK looks for them. */
+/** Installs the locks where the client library looks for them. */
 export function installPageLocks(): void {
   Object.defineProperty(globalThis, 'navigator', {
     value: { onLine: true, locks: new PageLocks() },

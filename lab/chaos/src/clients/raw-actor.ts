@@ -1,7 +1,7 @@
 /**
- * A client without the SDK. It keeps a cursor, reconnects after a short random pause, resumes from
- * the cursor, and sends with its own outbox. Its transport is a `Wire`: Socket.IO over WebSocket or
- * polling, or Server-Sent Events with POST.
+ * A simulated client without the client library. It keeps a cursor, reconnects after a short random
+ * pause, resumes from the cursor, and sends with its own outbox. Its transport is a `Wire`:
+ * Socket.IO over WebSocket or polling, or Server-Sent Events with POST.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import { HttpUser } from '@chorus/testkit'
@@ -17,21 +17,21 @@ import { StreamPosition } from './stream-position.ts'
 
 const retryMinMs = 100
 const retryMaxMs = 800
-/** Time after which a connection that is not ready is left. */
+/** Maximum time until a connection is ready. Then the client leaves it and reconnects. */
 const readyTimeoutMs = 10_000
 
 export interface WireHandlers {
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
-  /** Called exactly once when the connection ends, except when this client closed it. */
+  /** Called exactly once when the connection ends, except when this client has closed it. */
   readonly onEnd: (why: string) => void
 }
 
-/** One connection of a wire. */
+/** One connection to a server, over one kind of transport. */
 export interface WireLink {
   send(message: OutgoingMessage): Promise<Outcome>
   watch?(users: readonly string[]): Promise<readonly { readonly user: string; readonly status: PresenceStatus }[]>
-  /** Pauses or resumes reading. */
+  /** Pauses or resumes reading from the connection. */
   pause(isPaused: boolean): void
   close(): void
 }
@@ -41,7 +41,7 @@ type PresenceStatus = 'online' | 'away' | 'offline' | 'unknown'
 export interface Wire {
   readonly kind: 'socket-io' | 'polling' | 'sse'
   connect(options: { readonly cookie: string; readonly cursor: string }, handlers: WireHandlers): WireLink
-  /** Whether the wire can send without a connection. */
+  /** Whether messages can be sent without an open connection. */
   readonly canSendWithoutLink: boolean
 }
 
@@ -51,7 +51,7 @@ export interface RawActorOptions extends ActorIdentity {
   readonly wire: Wire
   /** Ids of the users whose presence the client watches. */
   readonly watched?: readonly string[]
-  /** Number of characters added to each message. */
+  /** Number of characters added to each message text. */
   readonly padChars?: number
 }
 
@@ -71,8 +71,8 @@ export class RawActor implements Actor {
   #isReady = false
   #isPaused = false
   /**
-   * `doomed`: the session is being revoked. The client keeps running until the server or the driver
-   * closes it.
+   * State of the client. `doomed` means that its session is being revoked: it keeps running until
+   * the server or the workload closes it.
    */
   #state: 'new' | 'running' | 'doomed' | 'stopped' = 'new'
   #timer: NodeJS.Timeout | undefined
@@ -136,8 +136,8 @@ export class RawActor implements Actor {
   }
 
   /**
-   * Pauses or resumes reading. While paused, the server may close the connection; the client then
-   * resumes later.
+   * Pauses or resumes reading. While reading is paused, the server may close the connection; the
+   * client then resumes later.
    */
   pause(isPaused: boolean): void {
     if (this.#state !== 'running' || this.#isPaused === isPaused) return
@@ -253,7 +253,7 @@ export class RawActor implements Actor {
 
   #onClosing({ code, retry }: EventPayload<'closing'>): void {
     this.#lastEnd = `closing ${code}`
-    // A revoked session cannot reconnect. The driver replaces this client by another one.
+    // A client with a revoked session cannot reconnect. The workload replaces it by another client.
     if (retry === 'never') void this.stop()
   }
 

@@ -1,7 +1,8 @@
 /**
- * The outbox of a client without the SDK. It sends one message at a time per conversation, and
- * retries with the same clientId until the server accepts it or refuses it finally. Every attempt
- * is a separate operation in the history, so no response is hidden behind a retry.
+ * The outbox of a simulated client without the client library. It sends one message at a time per
+ * conversation, and retries with the same clientId until the server accepts it or refuses it
+ * finally. Every attempt is a separate operation in the history, so a retry hides no response from
+ * the checker.
  */
 import { randomUUID } from 'node:crypto'
 import { hashText } from '../history/index.ts'
@@ -16,7 +17,7 @@ export interface RawOutboxOptions {
   readonly recorder: Recorder
   readonly process: string
   readonly user: string
-  /** Number of characters added to each message. */
+  /** Number of characters added to each message text. */
   readonly padChars: number
   readonly attempt: (message: OutgoingMessage) => Promise<Outcome>
 }

@@ -1,6 +1,6 @@
 /**
- * Converts what clients see and do to events of the history, in the same form for every kind of
- * client.
+ * Converts what simulated clients see and do to events of the history, in the same form for every
+ * kind of client.
  */
 import type { Change } from '@chorus/protocol'
 import { hashText, kindOf, nowMicros } from '../history/index.ts'
@@ -16,7 +16,7 @@ import type {
   RebaseEvent,
 } from '../history/index.ts'
 
-/** Outcome of an attempt: done, certainly not done, or unknown. */
+/** Outcome of an operation: done, certainly not done, or unknown. */
 export type Outcome =
   | { readonly type: 'ok'; readonly seq?: number; readonly isDuplicate?: boolean; readonly page?: PageResult }
   | { readonly type: 'fail'; readonly code: string; readonly isFinal: boolean; readonly retryAfterMs?: number }
@@ -43,8 +43,8 @@ export class Recorder {
   }
 
   /**
-   * Records the start of an operation and returns its id. `t` is the true start, in case it was
-   * earlier.
+   * Records the start of an operation and returns its id. A caller that records it late passes the
+   * true start as `t`.
    */
   invoke(operation: WithoutIdentity<InvokeEvent>, t = nowMicros()): number {
     const id = this.#writer.nextId()

@@ -1,8 +1,8 @@
 /**
- * A client that uses the SDK like an application: with one store and one callback. It hands each
- * message to the outbox once and never resends it. It can be restarted, killed (its store keeps
- * what was written) or copied to a second tab. It can share its store with a second tab, or lose
- * its store.
+ * A simulated client that uses the client library (SDK) like an application: with one store and one
+ * callback for changes. It hands each message to the library's outbox once and never sends it
+ * again. The chaos test can restart it, kill it (its store keeps what was written), copy its store
+ * for a second tab, share its store with a second tab, or delete its store.
  */
 import { randomUUID } from 'node:crypto'
 import { ChorusError, createChatClient, createMemoryStore } from '@chorus/client'
@@ -18,7 +18,9 @@ import { makeText } from './raw-outbox.ts'
 import type { ConnectionIdentity, Outcome, Recorder } from './recorder.ts'
 import { StreamPosition } from './stream-position.ts'
 
-/** Maximum number of waiting messages of one client. The outbox itself takes a thousand. */
+/**
+ * Maximum number of waiting messages of one client. The library's outbox would accept a thousand.
+ */
 const waitingMax = 60
 
 export interface SdkActorOptions extends ActorIdentity {
@@ -26,10 +28,10 @@ export interface SdkActorOptions extends ActorIdentity {
   readonly recorder: Recorder
   readonly transports: readonly TransportName[]
   readonly onProblem: (problem: string) => void
-  /** Client whose store is copied as the initial store. */
+  /** Client whose store is copied as the initial store of this client. */
   readonly copyOf?: SdkActor
   /**
-   * Client whose store this client shares, like two tabs of a browser. Call the other client's
+   * Client whose store this client shares, like two tabs of a browser. Call that client's
    * `shareStore()` first.
    */
   readonly sharesStoreOf?: SdkActor
@@ -42,12 +44,12 @@ export class SdkActor implements Actor {
   readonly person: Person
   readonly session: SessionSeed
   readonly #options: SdkActorOptions
-  /** Sends in the outbox whose outcome is unknown: operation id by clientId. */
+  /** Operation ids of the messages in the outbox whose outcome is unknown, by clientId. */
   readonly #open: Map<string, number>
   /**
-   * Messages with another attempt whose outcome is unknown, an earlier one or one of a copied
-   * client. It may still arrive at a server after this client was refused, so that refusal proves
-   * nothing.
+   * Messages of which another attempt may still reach a server: an earlier attempt, or one of a
+   * client with a copy of the store. For these messages a refusal does not prove that they are not
+   * stored.
    */
   readonly #maybeArriving: Set<string>
   #kept: ChatStore
@@ -64,15 +66,15 @@ export class SdkActor implements Actor {
   #isDoomed = false
   #isOver = false
   /**
-   * Calls of `send` that have not returned. A kill waits for them, so the store never holds a
-   * message that the history lacks.
+   * Calls of `send` that have not returned. A simulated crash waits for them, so the store never
+   * contains a message that the history lacks.
    */
   readonly #handingOver = new Set<Promise<void>>()
 
   constructor(options: SdkActorOptions) {
     this.#options = options
-    // Tabs that share an outbox send each other's messages. So either tab may learn the outcome of
-    // a message.
+    // Tabs with a shared store send each other's messages, so either tab may learn a message's
+    // outcome. They share this data.
     const { sharesStoreOf } = options
     this.#open = sharesStoreOf === undefined ? new Map<string, number>() : sharesStoreOf.#open
     this.#maybeArriving = sharesStoreOf === undefined ? new Set<string>() : sharesStoreOf.#maybeArriving
@@ -100,10 +102,11 @@ export class SdkActor implements Actor {
     if (sharesStoreOf !== undefined) {
       // The shared store already contains the account.
     } else if (copyOf !== undefined) {
-      // The copy sends the messages that wait in it, too, also after the other client was refused.
-      // Some may be added during the copying.
+      // The client with the copied store also sends the messages that wait in it, even after this
+      // client's attempt was refused. Messages may be added during the copying, so this is noted
+      // before and after it.
       copyOf.#noteOtherAttempts()
-      // The copy contains each write of the other client completely or not at all.
+      // The copy contains each write of the original client completely or not at all.
       await copyStore(copyOf.#kept, this.#kept, person.id)
       copyOf.#noteOtherAttempts()
       this.#position = new StreamPosition()
@@ -128,7 +131,7 @@ export class SdkActor implements Actor {
     return this.#isSharing
   }
 
-  /** Restarts the client with a store that a second client may share from then on. */
+  /** Restarts the client in a mode in which a second client may share its store. */
   async shareStore(): Promise<void> {
     if (!this.isAttached || this.#isSharing) return
     await this.#close(true)
@@ -143,7 +146,9 @@ export class SdkActor implements Actor {
     await this.#beginAgain()
   }
 
-  /** Kills the client and starts it again with the data that its store had received. */
+  /**
+   * Simulates a crash of the client and starts it again with the data that its store had received.
+   */
   async crash(): Promise<void> {
     if (!this.isAttached) return
     await Promise.all(this.#handingOver)
@@ -153,12 +158,12 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Starts the client again. With a shared store it starts a new stream, because the store may have
-   * advanced without this client.
+   * Starts the client again. With a shared store it begins a new stream in the history, because
+   * another tab may have moved the store's position.
    */
   async #beginAgain(): Promise<void> {
-    // The positions stay: a member who is removed while the run waits for it can reach no later
-    // one.
+    // Keep the client's positions: if its user is removed from a conversation, no later change will
+    // set the position again, and the run would wait for it.
     if (this.#isSharing) this.#beginStream()
     else this.#options.recorder.stream(this.#stream, 'attached')
     await this.#begin()
@@ -166,8 +171,9 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Settles sends as unknown that the shared outbox no longer holds: another tab got their
-   * acknowledgement, and the stored copy covers them, so no callback follows.
+   * Records an unknown outcome for messages that are no longer in the shared outbox. Another tab
+   * got their acknowledgement, and the stored messages include them, so this client gets no
+   * callback.
    */
   #settleSentElsewhere(): void {
     const waiting = new Set(this.#client?.outbox.get().map(({ clientId }) => clientId))
@@ -175,7 +181,9 @@ export class SdkActor implements Actor {
       if (!waiting.has(clientId)) this.#settle(clientId, { type: 'info', code: 'another tab' })
   }
 
-  /** Loses the store: a new stream begins, and the outcome of waiting messages becomes unknown. */
+  /**
+   * Deletes the store. A new stream begins, and the outcome of waiting messages becomes unknown.
+   */
   async loseStore(): Promise<void> {
     if (!this.isAttached) return
     await Promise.all(this.#handingOver)
@@ -230,8 +238,8 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Returns the seq of a random message that the client still shows, for a change: one of its own
-   * (`isMine`) or of another user.
+   * Returns the sequence number (seq) of a random visible message for an edit, deletion or
+   * reaction: one of the client's own messages (`isMine`) or of another user.
    */
   pickMessage(conversation: string, isMine: boolean, chance: number): number | undefined {
     const items = this.#usable()?.conversation(conversation).messages.view.get().items ?? []
@@ -241,7 +249,7 @@ export class SdkActor implements Actor {
     return fitting[Math.floor(chance * fitting.length)]
   }
 
-  /** Edits, deletes or reacts, and records the outcome. */
+  /** Edits, deletes or reacts to the message `target`, and records the outcome. */
   async change(op: Change, conversation: string, target: number): Promise<void> {
     const client = this.#usable()
     if (client === undefined) return
@@ -281,7 +289,7 @@ export class SdkActor implements Actor {
 
   positionOf(conversation: string): number | undefined {
     const reached = this.#position.of(conversation)
-    // No callback has happened yet, so use the position from the first load or the store.
+    // Before the first callback, use the position from the first load or from the store.
     return reached ?? this.#client?.conversations.get().find(({ id }) => id === conversation)?.seq
   }
 
@@ -291,7 +299,7 @@ export class SdkActor implements Actor {
     return `${this.name} (sdk) ${this.isAttached ? 'running' : 'over'}, connection ${JSON.stringify(status)}, data ${data}, ${this.#open.size} waiting`
   }
 
-  /** Returns the client while it is running and signed in. */
+  /** Returns the library's client while it is running and signed in; otherwise undefined. */
   #usable(): ChatClient | undefined {
     const client = this.#client
     return this.isAttached && client?.session.get().status === 'signed-in' ? client : undefined
@@ -306,8 +314,8 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Begins a new stream with a new process name. A client with another store does not continue the
-   * send order of the former one.
+   * Begins a new stream in the history with a new process name. A client with another store does
+   * not continue the order in which the earlier one sent its messages.
    */
   #beginStream(): void {
     const { recorder, person, session, name } = this.#options
@@ -334,7 +342,7 @@ export class SdkActor implements Actor {
       transports,
       userAgent: `chaos ${this.name}`,
       onError: (error) => {
-        // The lab breaks the network on purpose, so only other errors are reported.
+        // The chaos test breaks the network on purpose, so report only other errors.
         if (!(error instanceof ChorusError)) onProblem(`${this.name}: ${String(error)}`)
       },
     })
@@ -366,7 +374,7 @@ export class SdkActor implements Actor {
   async #close(isClean: boolean): Promise<void> {
     const client = this.#client
     this.#isRunning = false
-    // The attempts under way end without an answer.
+    // Attempts that are on their way get no response.
     this.#noteOtherAttempts()
     this.#closeConnection('stopped')
     if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', isClean)
@@ -377,8 +385,8 @@ export class SdkActor implements Actor {
   #onChange({ epoch, conversation, change }: ChangeNotice): void {
     this.#options.recorder.deliver(this.#stream, epoch, conversation, change)
     this.#position.reached(conversation, change.type === 'skip' ? change.to : change.seq)
-    // A delivery of the client's own message proves that it is stored, even if the acknowledgement
-    // is lost.
+    // The delivery of the client's own message proves that it is stored, even if the
+    // acknowledgement is lost.
     if (change.type === 'message.created' && change.message.sender === this.person.id)
       this.#settle(change.message.clientId, { type: 'ok', seq: change.message.seq })
   }
@@ -414,8 +422,8 @@ export class SdkActor implements Actor {
         this.#openConnection()
         return
       case 'ready':
-        // A listener sees only the last of several states in one turn, so `replaying` may be
-        // missing.
+        // A listener gets only the last of several states within one turn of the event loop, so the
+        // state `replaying` may be missing.
         this.#options.recorder.connection(this.#openConnection(), 'ready')
         return
       case 'moving':

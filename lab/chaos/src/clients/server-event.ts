@@ -12,7 +12,10 @@ const names = new Set([
   'closing',
 ])
 
-/** Returns whether the event has the name of a wire event. The checker judges its content. */
+/**
+ * Returns whether the event has the name of an event of the Chorus protocol. Its content is not
+ * checked here; the checker does that.
+ */
 export function isServerEvent(event: { readonly name: string; readonly payload: unknown }): event is ServerEvent {
   return names.has(event.name)
 }

@@ -1,6 +1,6 @@
 /**
- * The Socket.IO wire: the stock socket.io-client over WebSocket or long-polling. Its own
- * reconnection is off, so that every lost connection is visible.
+ * The Socket.IO transport of a simulated client: the standard socket.io-client over WebSocket or
+ * long-polling. Its automatic reconnection is off, so that every lost connection is recorded.
  */
 import { isServerEvent } from './server-event.ts'
 import { io } from 'socket.io-client'
@@ -23,8 +23,8 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
       const socket = io(url, {
         transports: [transport],
         extraHeaders: { cookie },
-        // Send cookies like a browser: the balancer's cookie routes a polling session to its
-        // server.
+        // Send cookies like a browser: the balancer uses a cookie to route all polling requests of
+        // a session to the same server.
         withCredentials: transport === 'polling',
         forceNew: true,
         reconnection: false,
@@ -78,7 +78,9 @@ export function createSocketIoWire(url: string, transport: 'websocket' | 'pollin
   }
 }
 
-/** Internals of the client. The stock client has no public access to its socket or its cookies. */
+/**
+ * Internal fields of socket.io-client, which has no public access to its socket and its cookies.
+ */
 interface Engine {
   readonly transport?: { readonly ws?: { pause?(): void; resume?(): void } }
   readonly _cookieJar?: { parseCookies(cookies: readonly string[]): void }

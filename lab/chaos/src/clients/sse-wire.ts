@@ -1,6 +1,6 @@
 /**
- * The wire for Server-Sent Events: a stream of events that resumes by Last-Event-ID, and POST
- * requests for sending. Uses only Node's http.
+ * The Server-Sent Events transport of a simulated client: a stream of events that resumes by
+ * Last-Event-ID, and POST requests for sending. Uses only Node's http.
  */
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
@@ -10,8 +10,8 @@ import type { Wire } from './raw-actor.ts'
 import { isServerEvent } from './server-event.ts'
 
 /**
- * Silence after which this client treats a connection as dead. The server sends a heartbeat every
- * 15 s.
+ * Time without data after which this client treats a connection as dead. The server sends a
+ * heartbeat every 15 s.
  */
 const silenceMaxMs = 40_000
 const eventMaxChars = 8_000_000
@@ -89,8 +89,8 @@ export function createSseWire(url: string): Wire {
 }
 
 /**
- * Splits a stream's text into events by the HTML standard. Ignores ids, because the data also
- * contains the cursor.
+ * Splits a stream's text into events as the HTML standard defines. Ignores the events' ids, because
+ * the data also contains the cursor.
  */
 function createEventReader(onEvent: (name: string, data: string) => void): (text: string) => void {
   let rest = ''

@@ -1,4 +1,7 @@
-/** Last seq of a stream in each of its conversations, and the epoch that the seqs belong to. */
+/**
+ * Sequence number (seq) of the last change that a client has of each conversation, and the epoch
+ * (which identifies one database) that these seqs belong to.
+ */
 export class StreamPosition {
   readonly #seqs = new Map<string, number>()
 

@@ -1,6 +1,6 @@
 /**
- * The list of all faults, including pairs that happen at once. Also lists the faults that this lab
- * does not run.
+ * The list of all faults of the chaos test, including pairs of faults at the same time. Also lists
+ * the planned faults that no run injects.
  */
 import { wrongClock } from './clock-faults.ts'
 import type { Drawn, Fault, LabShape } from './fault.ts'
@@ -17,7 +17,10 @@ const single: readonly Fault[] = [
   wrongClock,
 ]
 
-/** Pairs of faults that do not interfere, because each breaks a different part. */
+/**
+ * Pairs of faults that are injected at the same time. Each fault breaks a different part, so that
+ * they do not interfere.
+ */
 const pairs: readonly (readonly [Fault, Fault])[] = [
   [server.killServer, redis.killRedis],
   [server.killServer, network.cutEverybody],
@@ -56,7 +59,7 @@ export const twoAtOnce: readonly Fault[] = pairs.map(([first, second]) => ({
 
 export const faults: readonly Fault[] = [...single, ...twoAtOnce]
 
-/** Faults of the plan that no run of this lab injects, with the reason. */
+/** Planned faults that no run injects, with the reason. */
 export const notRun: readonly { readonly kind: string; readonly why: string }[] = [
   { kind: 'F10 (disk full)', why: 'needs its own file system; the read-only fault replaces it' },
   { kind: 'F13 (packet loss)', why: 'TCP repairs it; the faults for rate, latency and cuts replace it' },

@@ -1,4 +1,4 @@
-/** Fault F15: the wall clock of one server is wrong by an hour, and jumps. */
+/** Fault F15 of the chaos test: the wall clock of one server is wrong by an hour, and jumps. */
 import { existsSync } from 'node:fs'
 import { fakeTimeLibrary } from './fake-clock.ts'
 import { drawServer, wait } from './fault.ts'

@@ -1,6 +1,6 @@
 /**
- * Changes the wall clock of one server while it runs, with the system's libfaketime (Debian:
- * faketime). The monotonic clock stays correct, as on a real machine whose clock is set.
+ * Changes the wall clock of one server while it runs, with the library libfaketime (Debian package:
+ * faketime). The monotonic clock stays correct, as on a real machine whose wall clock is changed.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ export class FakeClock {
     }
   }
 
-  /** Sets how many seconds the fake clock is ahead of the real time. */
+  /** Sets how many seconds the server's clock is ahead of the real time. */
   set(offsetSeconds: number): void {
     writeFileSync(this.#file, `${offsetSeconds < 0 ? '-' : '+'}${Math.abs(offsetSeconds)}\n`)
   }

@@ -1,7 +1,8 @@
 /**
- * A real cluster for faults to break. Every link between its parts goes through a proxy. The lab
- * tracks which Redis is the primary. It also tracks which processes were ended on purpose, so that
- * it can report unexpected exits.
+ * A real cluster of servers, Redis and Postgres that the chaos test breaks. Nearly every connection
+ * between its parts goes through a proxy that can simulate network faults. The lab knows which
+ * Redis is the primary, and which processes were ended on purpose, so that it can report unexpected
+ * exits.
  */
 import { existsSync } from 'node:fs'
 import { readsOfChanges, startCluster, StatementCounter, waitForFact } from '@chorus/testkit'
@@ -33,8 +34,9 @@ export type LinkName = 'publish' | 'subscribe' | 'database'
 const readyTimeoutMs = 30_000
 
 /**
- * Environment of every server in a run. Limits are off because the load exceeds what a person
- * sends. Drain times are short so that a leaving server does not take half of the run.
+ * Environment variables of every server in a run. Limits per user are off because the load exceeds
+ * what a person sends. The time for clients to leave a stopping server is short, so that a shutdown
+ * does not take half of the run.
  */
 const labEnvironment: Readonly<Record<string, string>> = {
   LIMIT_SENDS: '0',
@@ -54,11 +56,11 @@ export class Lab {
   readonly cluster: Cluster
   readonly fronts: readonly FaultProxy[]
   readonly random: Random
-  /** Clock of the last server; undefined where libfaketime is missing. */
+  /** Controllable clock of the last server; undefined if libfaketime is not installed. */
   readonly clock: FakeClock | undefined
   readonly #links: ReadonlyMap<string, FaultProxy>
   readonly #publishFaults: readonly PublishFaults[]
-  /** Counters of the statements that each server sends to Postgres. */
+  /** Counters of the statements that each server sends to Postgres, by the server's index. */
   readonly reads: readonly StatementCounter[]
   readonly #subscribeAtReplica: boolean
   readonly #options: LabOptions
@@ -130,7 +132,8 @@ export class Lab {
       links.set(name, proxy)
       return proxy
     }
-    // Taps are created before the lab. They ask it for the primary only later.
+    // The functions below ask the lab for the current primary, but they are created before the lab.
+    // They use this variable only later.
     let lab: Lab | undefined = undefined as Lab | undefined
     const cluster = await startCluster({
       servers: options.servers,
@@ -141,7 +144,7 @@ export class Lab {
       }),
       ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
       openLink,
-      // A killed Redis comes back empty, so every restart is the worst case.
+      // A restarted Redis is empty, so every restart is the worst case.
       redis: { keepsData: false },
     })
     const fronts: FaultProxy[] = []
@@ -164,7 +167,7 @@ export class Lab {
     return this.#replica
   }
 
-  /** The Redis that servers subscribe to when they connect now. */
+  /** The Redis to which servers subscribe when they connect now. */
   get subscribed(): Redis {
     return this.#subscribeAtReplica ? this.#replica : this.#primary
   }
@@ -207,7 +210,7 @@ export class Lab {
   }
 
   /**
-   * Starts a server that had exited, and waits until it is ready for connections from the balancer.
+   * Starts a server that has exited, and waits until it is ready for connections from the balancer.
    */
   async revive(index: number): Promise<void> {
     const server = this.server(index)
@@ -222,8 +225,8 @@ export class Lab {
   }
 
   /**
-   * Kills the primary and promotes the replica in its present state. Then leads the servers to it,
-   * like an address that moves.
+   * Kills the primary Redis and promotes the replica with the data that it has. Then lets the
+   * proxies connect the servers to the new primary, like an IP address that moves.
    */
   async failOverRedis(): Promise<void> {
     const [old, next] = [this.#primary, this.#replica]
@@ -238,7 +241,7 @@ export class Lab {
     }
   }
 
-  /** Starts the former primary empty and lets it follow the new one. */
+  /** Starts the former primary Redis without data, as a replica of the new primary. */
   async rejoinRedis(): Promise<void> {
     await this.#replica.follow({ port: this.replication.port })
     await this.#replica.start()
@@ -247,8 +250,8 @@ export class Lab {
     for (const [index] of this.servers.entries()) {
       const link = this.link('subscribe', index)
       link.retarget(this.#replica.port)
-      // Servers now subscribe to the primary. Reset the link so that they reconnect to the replica,
-      // as an operator would arrange.
+      // The servers are subscribed to the primary now. Reset their connections so that they
+      // reconnect to the replica, as an operator would arrange.
       link.reset()
     }
   }
@@ -257,7 +260,7 @@ export class Lab {
     return this.cluster.postgres.query<Row>(sql, values, this.cluster.databaseUrl)
   }
 
-  /** Number of lines in each server's log. */
+  /** Number of lines in the log of each server. */
   get logLines(): ReadonlyMap<string, number> {
     return this.#logLines
   }
@@ -302,7 +305,10 @@ function linkName(purpose: string, server: number | undefined): string {
   return server === undefined ? purpose : `${purpose} ${server}`
 }
 
-/** Returns the kind of crash if only a crashing program writes this line. */
+/**
+ * Returns the kind of crash that this log line reports; undefined for a line of a server that has
+ * not crashed.
+ */
 function findCrash(line: string): 'unhandled-rejection' | 'uncaught-exception' | undefined {
   if (/unhandled ?rejection|UnhandledPromiseRejection/i.test(line)) return 'unhandled-rejection'
   if (/"level":60|the server failed|FATAL ERROR|uncaughtException|Uncaught /.test(line)) return 'uncaught-exception'

@@ -1,6 +1,7 @@
 /**
- * Faults F11, F13, F14 and F16: links are silent in one or both directions, half-open or slow.
- * Client connections are cut, one by one or all at once.
+ * Faults F11, F13, F14 and F16 of the chaos test: connections are silent in one or both directions,
+ * half-open (dead without notice) or slow. Or client connections are cut, one by one or all at
+ * once.
  */
 import type { FaultProxy } from '../proxy/fault-proxy.ts'
 import type { Random } from '../random/random.ts'
@@ -62,7 +63,10 @@ export const halfOpenRedis: Fault = {
   heal: async () => undefined,
 }
 
-/** Draws one of the proxies in front of the balancer. Part of the clients connects through it. */
+/**
+ * Draws one of the proxies in front of the balancer at random. A part of the clients connects
+ * through it.
+ */
 function drawFront(minMs: number, maxMs: number): (random: Random, shape: LabShape) => Drawn {
   return (random, { fronts }) => {
     const front = random.int(0, fronts - 1)
@@ -126,8 +130,8 @@ export const cutClients: Fault = {
 }
 
 /**
- * Lasts longer than the longest heartbeat. Clients of Server-Sent Events notice the dead connection
- * only then.
+ * This fault lasts longer than the longest heartbeat, because clients with Server-Sent Events
+ * notice a dead connection only then.
  */
 export const halfOpenClients: Fault = {
   kind: 'F13',

@@ -1,6 +1,6 @@
 /**
- * Faults F8 to F10 and F18: Postgres crashes, loses the response to a COMMIT, refuses writes, or is
- * locked by a migration.
+ * Faults F8 to F10 and F18 of the chaos test: Postgres crashes, loses the response to a COMMIT,
+ * refuses writes, or is locked by a migration.
  */
 import { waitForFact } from '@chorus/testkit'
 import { drawServer, drawShared } from './fault.ts'
@@ -19,7 +19,8 @@ export const killBackend: Fault = {
       `select pid from pg_stat_activity where application_name like 'chorus %' and query like '%append_%' limit 1`,
     )
     const pid = rows[0]?.pid
-    // Postgres then ends every other backend and replays its log.
+    // When one of its backends is killed, Postgres ends all other backends and recovers from its
+    // log.
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
   },
   heal: (lab) => whenAnswering(lab),
@@ -61,7 +62,8 @@ export const cutAtCommit: Fault = {
     const link = lab.link('database', server)
     const wanted = link.cutReplyCount + 1 + Math.floor(share * cutsMax)
     link.cutReplies('append_', wanted - link.cutReplyCount)
-    // With little traffic, fewer responses may be cut. One cut response is enough for the fault.
+    // With little traffic, fewer responses may be cut than wanted. One cut response is enough for
+    // the fault.
     await waitForFact(() => link.cutReplyCount >= wanted, { what: 'a cut', timeoutMs: cutWaitMs }).catch(
       () => undefined,
     )
@@ -87,8 +89,8 @@ export const readOnlyPostgres: Fault = {
 }
 
 /**
- * Locks the log. One statement holds the lock and ends by itself, so no lock remains even if the
- * run aborts.
+ * Locks the table of the log, as a migration does. A single statement holds the lock and ends by
+ * itself, so no lock remains even if the run aborts.
  */
 export const lockTable: Fault = {
   kind: 'F18',
@@ -96,7 +98,7 @@ export const lockTable: Fault = {
   affects: ['postgres'],
   boundMs: 5_000,
   weight: 1,
-  // The whole fault happens in `begin`, so no extra duration is needed.
+  // The whole fault happens in `begin`, so its drawn duration is 0.
   draw: drawShared('postgres', 0, 0),
   async begin(lab, { share }) {
     const seconds = (1 + 2 * share).toFixed(3)

@@ -1,6 +1,7 @@
 /**
- * Faults F4 to F7 and F12: Redis is killed, emptied, cut off from its subscribers, or failed over
- * to a lagging replica. Or its publishes are lost, doubled, delayed and reordered.
+ * Faults F4 to F7 and F12 of the chaos test: Redis is killed, emptied, cut off from its
+ * subscribers, or failed over to a lagging replica. Or its publishes are lost, doubled, delayed and
+ * reordered.
  */
 import type { Redis } from '@chorus/testkit'
 import { drawServer, drawShared, wait } from './fault.ts'
@@ -68,8 +69,8 @@ export const overrunSubscribers: Fault = {
     const channels = await channelsOf(subscribed)
     const junk = 'x'.repeat(junkBytes)
     for (let count = 0; count < junkCount && channels.length > 0; count += 1) {
-      // Redis may respond late while it closes the connection. The publish matters, not its
-      // response.
+      // Redis may respond late while it closes the connection. Only the publish matters, so its
+      // response is ignored.
       await lab.primary.command('SPUBLISH', channels[count % channels.length] ?? '', junk).catch(() => undefined)
     }
   },
@@ -85,7 +86,7 @@ async function channelsOf(redis: Redis): Promise<readonly string[]> {
   return (await redis.command('PUBSUB', 'SHARDCHANNELS')) as string[]
 }
 
-/** Time during which the replica receives nothing before it becomes the primary. */
+/** Time for which the replica receives nothing before it becomes the primary. */
 const lagMs = 700
 
 export const failOverRedis: Fault = {

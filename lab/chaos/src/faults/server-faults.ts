@@ -1,4 +1,7 @@
-/** Faults F1 to F3 and F20: servers are killed, frozen, shut down with SIGTERM, or blocked. */
+/**
+ * Faults F1 to F3 and F20 of the chaos test: servers are killed, frozen, shut down with SIGTERM, or
+ * blocked.
+ */
 import { drawServer } from './fault.ts'
 import type { Fault } from './fault.ts'
 
@@ -57,7 +60,7 @@ export const leaveServer: Fault = {
 }
 
 /**
- * Freezes the process: from outside, a blocked event loop looks like a process that does not run.
+ * Simulates a blocked event loop by freezing the server process: from outside, both look the same.
  */
 export const blockServer: Fault = {
   kind: 'F20',

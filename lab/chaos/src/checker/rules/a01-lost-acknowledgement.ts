@@ -1,7 +1,7 @@
 /**
- * A1: an acknowledged message is missing. Looks up every send with an `ok` response in the dump of
- * the log. Also looks it up in every final read that covers its seq, both by clients that lived
- * through the run and by fresh ones.
+ * Checker rule A1: an acknowledged message is missing. Looks up every message that got an `ok`
+ * response in the final rows of the log. Also looks it up in every read at the end of the run that
+ * covers its sequence number (seq), by clients that existed during the run and by new clients.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

@@ -1,6 +1,6 @@
 /**
- * A2: a client saw a message whose sender got a final refusal. Takes the sends whose attempts all
- * certainly failed, and searches deliveries and pages for their texts.
+ * Checker rule A2: a client saw a message that the server had refused. Takes the messages of which
+ * every attempt certainly failed, and searches deliveries and pages for their texts.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

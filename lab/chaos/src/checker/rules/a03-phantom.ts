@@ -1,15 +1,15 @@
 /**
- * A3: a client saw a text that no client wrote in this form. No send or edit of the history has the
- * text, or its send or edit was in another conversation or by another sender. Checks deliveries,
- * pages and rows.
+ * Checker rule A3: a client saw a text that no client wrote in this form. Either no sent or edited
+ * message of the history has the text, or the text was written in another conversation or by
+ * another user. Checks deliveries, pages and rows of the log.
  */
 import type { PlaceLike, Rule } from '../rule.ts'
 
 interface Written {
   readonly conversation: string
-  /** Sender, for a send. Undefined for an edit, which keeps the message's own sender. */
+  /** Sender of a sent message. Undefined for an edit, which keeps the message's own sender. */
   readonly sender: string | undefined
-  /** Seq of the edited message, for an edit. */
+  /** Sequence number (seq) of the edited message; undefined for a sent message. */
   readonly target: number | undefined
 }
 
@@ -83,7 +83,8 @@ export const phantom: Rule = {
           conversation: names.nameOf(delivery.conversation),
           target: delivery.target,
           hash: delivery.hash,
-          // The user who edits or deletes a message need not be its sender.
+          // The user who edits or deletes a message need not be its sender, so only a new message's
+          // sender is checked.
           sender: delivery.kind === 'c' ? names.nameOf(delivery.actor) : undefined,
         },
         () => `${names.nameOf(delivery.observer)} received`,

@@ -1,7 +1,7 @@
 /**
- * A4: one message was stored twice. Finds two rows with the same identity, two rows with the same
- * text, or two acknowledged seqs for one message. Texts are unique in a run, so this also finds a
- * client that gives a retry a new identity.
+ * Checker rule A4: one message was stored twice. Finds two rows with the same identity, two rows
+ * with the same text, or two acknowledged sequence numbers for one message. Texts are unique in a
+ * run, so this also finds a client that gives a retry a new identity.
  */
 import type { Row } from '../history.ts'
 import type { Rule } from '../rule.ts'

@@ -1,7 +1,8 @@
 /**
- * A5: an observer received the same (epoch, conversation, seq) twice. The observer is an SDK's
- * callback, across restarts with the same store, or one raw connection. A resumed raw connection
- * may repeat changes of an earlier connection, so the rule ignores that.
+ * Checker rule A5: one receiver got the change with the same sequence number (seq) of a
+ * conversation twice. A receiver is the callback of a client library, across restarts with the same
+ * store, or one connection of a client without the library. A resumed connection of the latter may
+ * repeat changes of an earlier connection, so the rule does not compare connections.
  */
 import type { Rule } from '../rule.ts'
 

@@ -1,7 +1,7 @@
 /**
- * A6: two sources disagree about the change at one (epoch, conversation, seq), or about the text of
- * one version of a message. Or an acknowledgement names a seq that differs from the row's. Compares
- * deliveries, pages and rows.
+ * Checker rule A6: two sources disagree about the change with one sequence number (seq) of a
+ * conversation, or about the text of one version of a message. Or an acknowledgement names another
+ * seq than the message's row. Compares deliveries, pages and rows.
  */
 import type { ChangeKind } from '../../history/index.ts'
 import type { PlaceLike, Rule } from '../rule.ts'
@@ -20,7 +20,7 @@ interface Text {
   readonly line: number
 }
 
-/** Larger than every seq of a run. Two seqs below it fit into one number. */
+/** A number larger than every seq of a run, so that two seqs can be combined to one number. */
 const seqBase = 2 ** 26
 
 export const inconsistent: Rule = {
@@ -76,7 +76,8 @@ export const inconsistent: Rule = {
       compareFact(log, delivery.seq, { kind, actor: names.nameOf(delivery.actor), target, ...placed(delivery) })
       if (kind === 'c' || kind === 'e' || kind === 'd') compareText(log, target, version, { hash, ...placed(delivery) })
     }
-    // Pages and rows name no epoch. With several epochs it is unknown which one they belong to.
+    // Pages and rows do not name their epoch (which identifies one database). In a run with several
+    // epochs it is unknown which one they belong to, so they are not compared.
     if (epochs.size <= 1) {
       const [epoch = -1] = epochs
       for (const page of history.pages) {

@@ -1,9 +1,10 @@
 /**
- * A7: a seq is missing permanently. In the log, seqs run from 1 to the conversation's counter
- * without a hole. A stream that continued over several connections has everything between its first
- * and its last seq, except changes that it was told to skip. A final read shows every message row
- * of its range. (A jump within one connection is A8. An acknowledged message missing from a final
- * read is A1. A missing end is A13.)
+ * Checker rule A7: a sequence number (seq) is missing permanently. In the log, seqs run from 1 to
+ * the conversation's counter without a hole. A stream that continued over several connections has
+ * everything between its first and its last seq, except changes that the server announced to skip.
+ * A read at the end of the run contains every message row of its range. (Other rules find the other
+ * kinds of holes: A8 a jump within one connection, A1 an acknowledged message missing from a read
+ * at the end, A13 a missing end.)
  */
 import type { Rule } from '../rule.ts'
 

@@ -1,6 +1,7 @@
 /**
- * A8: an observer received a seq at or below its last one that it had not received before. Or it
- * jumped over seqs without a reason: `limited`, a reset, or the user's own removal or rejoin.
+ * Checker rule A8: a receiver got changes out of order. Either it got a change with a sequence
+ * number (seq) at or below its last one that it had not received before. Or it jumped over seqs
+ * without a reason: `limited`, a reset, or the user's own removal or rejoin.
  */
 import type { Rule } from '../rule.ts'
 

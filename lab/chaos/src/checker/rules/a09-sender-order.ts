@@ -1,7 +1,8 @@
 /**
- * A9: two messages of one sender in one conversation changed places. A process with an outbox
- * always sends in order. For a raw client, only first attempts on one connection that got an `ok`
- * response count, because a retry may follow messages that were sent in between.
+ * Checker rule A9: two messages of one sender in one conversation changed places. A client with an
+ * outbox must always keep its order. For a client without one, only first attempts on one
+ * connection that got an `ok` response count, because a retry may follow messages that were sent in
+ * between.
  */
 import type { Attempt, LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'

@@ -1,7 +1,7 @@
 /**
- * A10: one message was acknowledged before another one was sent, but has the higher seq. The log's
- * order is the order of commits under the conversation's lock, so this also holds between different
- * senders.
+ * Checker rule A10: one message was acknowledged before another one was sent, but has the higher
+ * sequence number (seq). Each message is stored under the conversation's lock, and the log's order
+ * is the order of commits. So this rule also holds for messages of different senders.
  */
 import type { LogicalSend } from '../history.ts'
 import type { Rule } from '../rule.ts'
@@ -35,7 +35,7 @@ export const realTime: Rule = {
       if (t !== undefined) moments.push({ t, isInvoke: false, seq, send })
     }
     for (const moments of byConversation.values()) {
-      // Invokes sort before acknowledgements of the same microsecond, because their true order is
+      // Place a send before an acknowledgement of the same microsecond, because their true order is
       // unknown.
       moments.sort((left, right) => left.t - right.t || Number(right.isInvoke) - Number(left.isInvoke))
       let highest: Moment | undefined

@@ -1,6 +1,6 @@
 /**
- * A11: a user requested a page after one of the user's own messages was acknowledged. The page
- * lacks that message, or reflects an older log without it.
+ * Checker rule A11: a user requested a page after one of the user's own messages was acknowledged,
+ * but the page lacks that message or shows an older state of the conversation.
  */
 import { rangeOf } from '../final-reads.ts'
 import type { LogicalSend } from '../history.ts'
@@ -30,8 +30,8 @@ export const staleRead: Rule = {
       if (known === undefined) owned.set(key, [{ seq, t, send }])
       else known.push({ seq, t, send })
     }
-    // Keep only entries that raise the highest seq. They suffice to find the highest seq
-    // acknowledged by any time.
+    // Keep only acknowledgements that raise the highest sequence number. They are enough to find
+    // the highest acknowledged number at any time.
     const byTime = new Map<string, { readonly t: number; readonly seq: number; readonly send: LogicalSend }[]>()
     for (const [key, list] of owned) {
       list.sort((left, right) => left.seq - right.seq)
@@ -74,7 +74,7 @@ export const staleRead: Rule = {
         if (own.t > t) continue
         findings.judged += 1
         if (seqs.has(own.seq)) continue
-        // Rule A1 checks final reads.
+        // Rule A1 checks the reads at the end of the run.
         if (page.invoke.final !== undefined) continue
         findings.report(
           () =>
@@ -98,7 +98,7 @@ function lowerBound(list: readonly Own[], seq: number): number {
   return low
 }
 
-/** Returns the last entry before `t` of a list in time order. */
+/** Returns the last entry before time `t` of a list in time order. */
 function lastBefore<Entry extends { readonly t: number }>(list: readonly Entry[], t: number): Entry | undefined {
   let low = 0
   let high = list.length

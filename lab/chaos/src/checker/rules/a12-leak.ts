@@ -1,17 +1,16 @@
 /**
- * A12: a client received data that it must not see.
+ * Checker rule A12: a client received data that it must not see.
  *
- *
- * - After a removal with seq k, no delivery or page may contain a seq or version above k, until a
- *   new membership was at least requested.
+ * - After a removal with sequence number (seq) k, no delivery or page may contain a seq or version
+ *   above k, until a new membership was at least requested.
  * - After the removal was acknowledged, no page may arrive at all.
- * - After a bound in time, no live value may arrive.
+ * - Some time after the removal (`liveBoundMs`), no live value such as typing may arrive.
  * - Users who were never members receive nothing, and no row of a non-member is stored.
- * - After a revocation and its bound, the session has no delivery, no page and no open connection.
+ * - Some time after a session was revoked, it has no delivery, no page and no open connection.
  *
- * Removals are judged by the log's rows, which needs no clock. Revocations can only be judged by
- * time. Their bound is longer while Redis is down, and starts again when a fault heals that was
- * active in between.
+ * Removals are judged by the rows of the log, which needs no clock. Revocations can only be judged
+ * by time. Their maximum time is longer while Redis is down, and starts again when a fault that was
+ * active in between is healed.
  */
 import type { Micros } from '../../history/index.ts'
 import type { Facts } from '../facts.ts'
@@ -119,7 +118,7 @@ function checkLiveValues(
     if (limit === Number.POSITIVE_INFINITY) continue
     const removedT = membership.removals.find(({ seq }) => seq === limit)?.notAfterT ?? Number.NEGATIVE_INFINITY
     if (live.t <= removedT + boundMicros) continue
-    // While a fault is active, the notice of the removal may be late.
+    // While a fault is active, a server may learn of the removal late.
     const isDisturbed = disturbed.some(
       ({ startT, healT, boundMs }) => startT <= live.t && healT + boundMs * 1_000 >= removedT,
     )
@@ -146,7 +145,7 @@ function checkRows({ history, memberships }: Facts, findings: Findings): void {
   }
 }
 
-/** Judges revocations and returns their number. */
+/** Checks all revoked sessions and returns their number. */
 function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findings): number {
   const { history } = facts
   const overT = new Map<string, Micros>()
@@ -185,7 +184,7 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
     if (t === undefined) continue
     findings.judged += 1
     if (closedT <= t || opened.t > closedT) continue
-    // A client whose network is broken notices the end of its session late.
+    // A client whose network is broken notices late that its session has ended.
     if (
       facts.faultSpans.some(
         ({ affects, startT, healT }) => affects.includes('client') && startT <= t && healT >= opened.t,
@@ -202,7 +201,7 @@ function checkRevocations(facts: Facts, settings: CheckSettings, findings: Findi
   return overT.size
 }
 
-/** Returns the time by which a revocation must have taken effect everywhere. */
+/** Returns the time from which on a revoked session must not work anywhere. */
 function revocationOverT({ faultSpans, stalls }: Facts, settings: CheckSettings, revokedT: Micros): Micros {
   const slackMicros = settings.slackMs * 1_000
   const boundT = revokedT + settings.revokeBoundMs * 1_000 + slackMicros

@@ -1,7 +1,8 @@
 /**
- * A13: an attached stream missed a change or received it too late. While no fault is active, the
- * bound runs from the acknowledgement (TAIL1). After a fault, the fault's own bound runs from its
- * healing. When the run is quiet, every stream must have reached the end of its conversations.
+ * Checker rule A13: a client that had to receive a change missed it or received it too late. While
+ * no fault is active, the maximum time runs from the acknowledgement (TAIL1). After a fault, the
+ * fault's own maximum time runs from its healing. At the end of the run, every such client must
+ * have received its conversations completely.
  */
 import { type Lateness, convergenceOf } from '../convergence.ts'
 import type { History } from '../history.ts'
@@ -26,7 +27,8 @@ export const convergence: Rule = {
     const stalledMs = facts.stalls.reduce((sum, { startT, healT }) => sum + (healT - startT) / 1_000, 0)
     if (stalledMs > 0)
       findings.note = `${facts.stalls.length} stalls of the drivers, ${Math.round(stalledMs)} ms, left out`
-    // Changes that never arrived have no latency, so count at least the violations.
+    // Changes that never arrived have no latency and are not in this count, so count at least the
+    // violations.
     findings.judged = Math.max(findings.judged, findings.violations)
   },
 }

@@ -1,8 +1,9 @@
 /**
- * A14: a refusal was false. First case: every attempt at a message was certainly refused, but its
- * row exists. Second case: the client's first attempt that did not fail was acknowledged as a
- * duplicate, so a refused attempt must have been stored. Third case: the SDK reported a message as
- * failed for a temporary reason, for which it must retry.
+ * Checker rule A14: the server or the client library refused a message falsely. First case: every
+ * attempt at a message was certainly refused, but its row exists. Second case: after only refused
+ * attempts, the next attempt was acknowledged as a duplicate, so a refused attempt must have been
+ * stored. Third case: the client library reported a message as failed for a temporary reason, for
+ * which it must retry.
  */
 import type { Rule } from '../rule.ts'
 import { certainlyFailed } from '../send-facts.ts'
@@ -41,7 +42,7 @@ export const falseRefusal: Rule = {
       }
       const [other, ...others] = send.attempts.filter(({ outcome }) => outcome?.type !== 'fail')
       if (other?.outcome?.type !== 'ok' || !other.outcome.isDuplicate || others.length > 0) continue
-      // An attempt can only duplicate attempts that were refused before it began.
+      // An attempt can only be a duplicate of attempts that were refused before it began.
       const earlier = refused.filter(({ outcome }) => (outcome?.t ?? 0) <= other.t)
       if (earlier.length !== send.attempts.length - 1) continue
       findings.report(
@@ -54,7 +55,10 @@ export const falseRefusal: Rule = {
   },
 }
 
-/** Returns whether the code asks the client to retry (`retry: later` in the catalogue). */
+/**
+ * Returns whether the error is temporary, so that the client must retry (`retry: later` in the
+ * error catalogue).
+ */
 function isPassing(code: string | undefined): boolean {
   return code === 'unavailable' || code === 'unknown' || code === 'rate-limited'
 }

@@ -1,7 +1,8 @@
 /**
- * A15: a user's presence was wrong for longer than its bound: online or away without a connection,
- * or offline with one. A presence value holds until the watcher gets the next one, or until the
- * watcher's connection ends. The bound starts again when a fault heals. `unknown` is never wrong.
+ * Checker rule A15: a user's shown presence was wrong for too long: online or away without a
+ * connection, or offline with one. A presence value holds until the watching client gets the next
+ * one, or until its connection ends. The maximum time starts again when a fault is healed. The
+ * value `unknown` is never wrong.
  */
 import type { Micros } from '../../history/index.ts'
 import type { Facts } from '../facts.ts'
@@ -75,7 +76,7 @@ function* heldStatuses(
   }
 }
 
-/** Returns a function that finds when the watcher's connection ended. */
+/** Returns a function that finds when the connection of a watching client ended. */
 function watcherEnds(history: History): (connection: string, t: Micros) => Micros {
   const ends = new Map<string, Micros[]>()
   for (const { connection, state, t } of history.connections) {
@@ -120,16 +121,16 @@ function union(spans: readonly Span[]): readonly Span[] {
 }
 
 /**
- * Returns the spans in which the user was not connected. The time before the first connection is
- * unknown and left out.
+ * Returns the periods in which the user was not connected. Leaves out the time before the first
+ * connection, because the user's earlier connections are unknown.
  */
 function complement(spans: readonly Span[]): readonly Span[] {
   return spans.map(({ toT }, index) => ({ fromT: toT, toT: spans[index + 1]?.fromT ?? Number.POSITIVE_INFINITY }))
 }
 
 /**
- * Cuts the windows of faults out of the spans. A piece begins again when the last fault of a window
- * has healed.
+ * Removes the periods of faults from the given periods. What remains after a fault begins when the
+ * last overlapping fault has healed.
  */
 function withoutFaults({ faultWindows }: Facts, spans: readonly Span[]): readonly Span[] {
   return spans.flatMap(({ fromT, toT }) => {

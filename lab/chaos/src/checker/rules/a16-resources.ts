@@ -1,7 +1,8 @@
 /**
- * A16: resources leaked or grew without a bound. Compares each server's resident memory and open
- * files with its first baseline: when all is quiet, and with a wider bound at any time. Also, Redis
- * must hold no key of ours that lacks its expiry.
+ * Checker rule A16: a server's memory or open files leaked or grew without a limit. Compares each
+ * server's resident memory and open files with their first values after the warm-up: at the end
+ * when all is quiet, and with a wider limit at any time. In addition, Redis must contain no Chorus
+ * key without an expiry.
  */
 import type { Rule } from '../rule.ts'
 

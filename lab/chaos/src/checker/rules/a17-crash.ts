@@ -1,6 +1,6 @@
 /**
- * A17: a server crashed, or logged an uncaught exception or an unhandled rejection. Exits that a
- * fault caused are expected.
+ * Checker rule A17: a server crashed, or logged an uncaught exception or an unhandled rejection.
+ * Exits that a fault caused on purpose are allowed.
  */
 import type { Rule } from '../rule.ts'
 

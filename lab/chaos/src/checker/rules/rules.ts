@@ -1,4 +1,4 @@
-/** The table of all rules, in order. The compiler reports a rule that is missing here. */
+/** The list of all checker rules, in order. The compiler reports a rule that is missing here. */
 import type { Rule, RuleId } from '../rule.ts'
 import { lostAcknowledgement } from './a01-lost-acknowledgement.ts'
 import { abortedRead } from './a02-aborted-read.ts'

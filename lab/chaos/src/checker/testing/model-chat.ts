@@ -1,7 +1,7 @@
 /**
- * A model of a correct chat, without servers. Each operation writes the events that drivers would
- * have recorded. Tests take its history and damage it in one way. Its clock moves only when an
- * operation happens.
+ * A simulated correct chat without servers, for tests of the checker. Each operation writes the
+ * events that the chaos test would have recorded. A test takes this history and damages it in one
+ * way. The simulated clock moves only when an operation happens.
  */
 import { type ChangeKind, hashText, type HistoryEvent, type PageItem } from '../../history/index.ts'
 
@@ -24,7 +24,7 @@ interface ModelLog {
 interface ModelStream {
   readonly user: string
   isAttached: boolean
-  /** Last delivered seq, by conversation. */
+  /** Sequence number (seq) of the last delivered change, by conversation. */
   readonly positions: Map<string, number>
 }
 
@@ -45,8 +45,8 @@ export class ModelChat {
   }
 
   /**
-   * Attaches an SDK client with its own store. Its process, stream, observer and connection share
-   * one name.
+   * Connects a client that uses the client library with its own store. Its process, stream,
+   * observer and connection have the same name.
    */
   attach(stream: string, user: string, session = `session of ${user}`): void {
     const known = this.#streams.get(stream)
@@ -82,13 +82,16 @@ export class ModelChat {
     this.pass(6_000)
   }
 
-  /** Sends as the user from `process`, usually the user's SDK process. Returns the seq. */
+  /**
+   * Sends a message of the user from `process`, usually the process of the user's client. Returns
+   * the message's seq.
+   */
   send(conversation: string, process: string, user: string, times = 1): number {
     this.#lastClientId += 1
     const clientId = `client-id-${this.#lastClientId}`
     const hash = hashText(`text ${clientId}`)
     let seq = 0
-    // With `times` above 1, all attempts but the last end without a response.
+    // If `times` is above 1, all attempts except the last one get no response.
     for (let attempt = 1; attempt <= times; attempt++) {
       const id = this.#nextId()
       const order = times === 1 ? ('outbox' as const) : ('none' as const)
@@ -106,7 +109,7 @@ export class ModelChat {
     return seq
   }
 
-  /** Records a send by a raw client that the server refused. */
+  /** Records that the server refused a message of a client without the client library. */
   refuse(conversation: string, process: string, user: string, code = 'unavailable'): string {
     this.#lastClientId += 1
     const clientId = `client-id-${this.#lastClientId}`
@@ -163,7 +166,7 @@ export class ModelChat {
     this.#log(conversation).members.add(member)
     const seq = this.#append(conversation, 'j', by, { member })
     this.#write({ op: 'member-add', type: 'ok', id, seq })
-    // The new member's streams begin after the join.
+    // The new member's clients receive changes from the join on.
     for (const [stream, state] of this.#streams) {
       if (state.user !== member) continue
       state.positions.set(conversation, seq)
@@ -198,7 +201,7 @@ export class ModelChat {
     this.#write({ op: 'revoke', type: 'ok', id })
   }
 
-  /** Records a fault during which nothing else happens. */
+  /** Records a fault. Nothing else happens while it is active. */
   fault(kind: string, affects: 'redis' | 'server' | 'client' = 'redis', lastsMs = 1_000): void {
     this.#lastFault += 1
     const fault = {
@@ -228,7 +231,8 @@ export class ModelChat {
   }
 
   /**
-   * Ends the run: waits until quiet, then lets attached clients read everything and dumps the log.
+   * Ends the run: waits until all is quiet, then lets connected clients read everything, and
+   * records the rows of the log.
    */
   finish(): readonly HistoryEvent[] {
     this.pass(10_000)
