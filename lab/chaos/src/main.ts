@@ -1,7 +1,8 @@
 /**
- * `npm run chaos`: breaks a real cluster while clients send, records what every client saw, and
- * lets the checker judge it. Exit status 0: every rule was kept (with `--mutants`: every mutant was
- * caught). Status 1: not so. Status 2: there is no verdict.
+ * `npm run chaos`, the chaos test: breaks a real cluster while clients send, records what every
+ * client saw, and lets the checker judge it. Exit status 0: every rule was kept (with `--mutants`:
+ * every added bug was found). Status 1: a rule was broken, or a bug was not found. Status 2: there
+ * is no verdict.
  */
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
@@ -22,13 +23,14 @@ import { runSlow, runStorm } from './run/scenarios.ts'
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /**
- * Maximum number of clients against the peer. It has few rooms, so more clients would add nothing.
+ * Maximum number of clients of the Socket.IO comparison server. It has few rooms, so more clients
+ * would add nothing.
  */
 const peerClientsMax = 20
 
 /**
- * Time to wait for a mutant to catch up. Many mutants never do, and a longer wait would show
- * nothing more.
+ * Maximum time to wait until clients of a mutant (Chorus with an added bug) have caught up. With
+ * many bugs they never do, and a longer wait would show nothing more.
  */
 const mutantPatienceMs = 10_000
 
@@ -58,7 +60,9 @@ async function main(): Promise<number> {
   }
 }
 
-/** Runs every mutant with the shortest run that should expose it. */
+/**
+ * Runs every mutant (Chorus with one added bug) for the shortest time that should reveal its bug.
+ */
 async function runAllMutants(options: Options): Promise<number> {
   const verdicts = await runMutants(
     mutants,
@@ -75,8 +79,8 @@ async function runAllMutants(options: Options): Promise<number> {
 }
 
 /**
- * Runs the workload against the peer, which must fail. Returns 0 if the checker finds lost
- * messages, otherwise 1.
+ * Runs the workload against the Socket.IO comparison server, in which messages must get lost.
+ * Returns 0 if the checker finds lost messages, otherwise 1.
  */
 async function runPeer(options: Options, peer: string): Promise<number> {
   const run = toRun(options, `peer-${peer}`)
@@ -93,8 +97,8 @@ async function runPeer(options: Options, peer: string): Promise<number> {
 }
 
 /**
- * Does one run, from starting the cluster to the report. Deletes the history unless the caller
- * keeps it or a rule was broken.
+ * Does one run, from starting the cluster to the report. Deletes the history if no rule was broken,
+ * unless the options keep it.
  */
 async function runOnce(options: Options, mutant: Mutant | undefined): Promise<RunReport> {
   const run = toRun(options, mutant?.name ?? 'run')
@@ -136,7 +140,7 @@ function readCommit(): string {
       .filter((line) => line !== '').length
     return `${git('rev-parse', '--short=12', 'HEAD')}${changed === 0 ? '' : ` with ${changed} changed files`}`
   } catch {
-    return 'unknown' // The directory is a copy without git data.
+    return 'unknown' // The source folder is a copy without git data.
   }
 }
 

@@ -36,8 +36,8 @@ export interface Hole {
 }
 
 /**
- * What a stream had received of one conversation, and when. `positions` contains growing seqs;
- * `times` contains when each was reached.
+ * Position of one stream in one conversation over time. `positions` contains growing seqs; `times`
+ * contains when each was reached.
  */
 export interface Track {
   readonly stream: string

@@ -23,8 +23,8 @@ export interface Actor {
    */
   stop(): Promise<void>
   /**
-   * Tells the client that its session is about to be revoked. From then on it need not catch up,
-   * and the server must stop sending to it.
+   * Notes that the client's session is about to be revoked. From then on the client need not catch
+   * up, and the server must stop sending to it.
    */
   doom(): void
   /**

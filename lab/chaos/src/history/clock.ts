@@ -1,6 +1,6 @@
 /**
- * Returns the time that all events of a history use. On Linux, all processes of a machine read the
- * same CLOCK_MONOTONIC, so times of different driver processes are comparable. Microseconds in a
+ * Returns the current time for the events of a history. On Linux, all processes of a machine read
+ * the same CLOCK_MONOTONIC, so times of different processes are comparable. Microseconds in a
  * double stay exact for 285 years of uptime.
  */
 import type { Micros } from './events.ts'

@@ -1,29 +1,29 @@
 /**
- * Converts events to lines of a history file, and back.
+ * Converts the events of a chaos run to lines of a history file, and back.
  *
- * Frequent events (deliveries, rows, sends, acknowledgements, pages) are arrays that begin with a
- * letter. Other events are written as plain JSON objects. Times are relative to the file's first
- * line. Repeated names are numbers, and a separate line defines each number before its first use. A
- * delivery takes about 55 bytes, a send with its acknowledgement about 130. So a run of 100 000
- * messages with 12 receivers each takes about 80 MB.
+ * Frequent events (deliveries, rows, sent messages, acknowledgements, pages) are JSON arrays that
+ * begin with a letter. Other events are plain JSON objects. Times are relative to the file's first
+ * line. Repeated names are written as numbers, and a separate line defines each number before its
+ * first use. A delivery takes about 55 bytes, a sent message with its acknowledgement about 130. So
+ * a run of 100 000 messages with 12 receivers each takes about 80 MB.
  */
 import type { ChangeKind, HistoryEvent, InvokeEvent, OperationName, PageItem } from './events.ts'
 
 export const formatVersion = 1
 
-/** First line of every file. */
+/** Content of the first line of every history file. */
 export interface FileHeader {
   readonly chorusHistory: number
-  /** Name of the driver process that wrote the file. */
+  /** Name of the workload process that wrote the file. */
   readonly origin: string
   readonly pid: number
-  /** Time that all times in this file are relative to. */
+  /** Time from which all other times in this file are counted. */
   readonly t0: number
 }
 
 /**
- * Error for a line that the encoder cannot have written. The caller puts the line's place before
- * the message.
+ * Error for a line that the encoder cannot have written. Its reader adds the file and the line
+ * number to the message.
  */
 export class UnreadableLine extends Error {}
 
@@ -43,7 +43,8 @@ const operations: readonly OperationName[] = [
 const orders = ['outbox', 'connection', 'none'] as const
 
 /**
- * Encodes events as lines. Each file needs its own encoder, because names are numbered per file.
+ * Encodes events as lines. Each file needs an encoder of its own, because names are numbered per
+ * file.
  */
 export class LineEncoder {
   readonly #t0: number
@@ -55,8 +56,8 @@ export class LineEncoder {
   }
 
   /**
-   * Returns the event's line with its newline. The line is preceded by definitions of names that it
-   * uses first.
+   * Returns the event's line with its newline. Lines that define names come before it, for names
+   * that occur in the file for the first time.
    */
   encode(event: HistoryEvent): string {
     const line = this.#toLine(event)
@@ -122,15 +123,15 @@ export class LineDecoder {
   readonly #idOffset: number
   readonly #names: string[] = []
 
-  /** `idOffset` is added to operation ids, which count from 1 in each file. */
+  /** @param idOffset - Number that is added to operation ids, which count from 1 in each file */
   constructor(header: FileHeader, idOffset: number) {
     this.#header = header
     this.#idOffset = idOffset
   }
 
   /**
-   * Returns undefined for a line that defines a name. Throws on a line that the encoder cannot have
-   * written.
+   * Decodes a line. Returns undefined for a line that defines a name. Throws an error for a line
+   * that the encoder cannot have written.
    */
   decode(line: string): HistoryEvent | undefined {
     const parsed: unknown = JSON.parse(line)
@@ -151,8 +152,8 @@ export class LineDecoder {
   }
 
   #decodeTuple(tuple: readonly unknown[]): HistoryEvent | undefined {
-    // Only the first letter is checked; the other elements are trusted. A damaged file shows a
-    // wrong letter first.
+    // Only the first letter of the line is checked; the other values are trusted. A damaged file
+    // shows a wrong letter first.
     const number = (index: number) => tuple[index] as number
     const t = number(1) + this.#header.t0
     switch (tuple[0]) {

@@ -1,27 +1,28 @@
 /**
- * The events of a history: everything that a run observed, one plain object per event. Drivers
- * write them and the checker reads them; neither imports the other. An event records an observation
- * and no judgement: verdicts are the checker's work.
+ * The events of a history: everything that a chaos run observed, one plain object per event. The
+ * workload writes them and the checker reads them; neither imports the other. An event records an
+ * observation and no judgement: verdicts are the checker's work.
  *
- * Three terms extend the glossary of the spec. *Process*: one logical client in Jepsen's sense (an
- * SDK client or a raw client). It may have several connections and may be restarted. *Stream*: the
- * log as one consumer sees it, across reconnections and restarts: an SDK store, or a raw client
- * that resumes by cursor. *Observer*: a place where changes arrive. For the SDK it is the stream
- * itself (its callback), for a raw client each connection. A stream has one or more observers; an
- * observer belongs to one stream.
+ * Three terms are used in addition to the glossary of the spec. *Process*: one simulated client, as
+ * in the Jepsen tests. It may have several connections and may be restarted. *Stream*: the log as
+ * one client sees it, across reconnections and restarts. It belongs to a client library's store, or
+ * to a client without the library that resumes by cursor. *Observer*: a place where changes arrive.
+ * For the client library it is the stream itself (its callback), for other clients each connection.
+ * A stream has one or more observers; an observer belongs to one stream.
  *
- * Texts are unique within a run (they contain their clientId), so a text's hash identifies one send
- * or one edit.
+ * Texts are unique within a run (they contain their clientId), so a text's hash identifies one sent
+ * message or one edit.
  */
 
 /**
- * Microseconds of the machine's monotonic clock. Only comparable between processes of one machine.
+ * Microseconds of the machine's monotonic clock. Times are only comparable between processes of one
+ * machine.
  */
 export type Micros = number
 
 /**
- * Operations that a client can request. A timeout is recorded as `info`: the operation may have
- * happened.
+ * Operations that a client can request. If one times out, its outcome is recorded as `info`: it may
+ * have happened.
  */
 export type OperationName =
   | 'send'
@@ -40,8 +41,8 @@ interface InvokeBase {
   readonly t: Micros
   readonly type: 'invoke'
   /**
-   * Number that joins an operation's invoke to its outcome. Unique within the file; the reader
-   * makes it unique within the history.
+   * Number that connects an operation's start (invoke) with its outcome. It is unique within the
+   * file; the reader makes it unique within the history.
    */
   readonly id: number
   readonly process: string
@@ -49,8 +50,9 @@ interface InvokeBase {
 }
 
 /**
- * One attempt to send. Retries inside the SDK's outbox count as one attempt. When a raw client
- * retries, it writes another invoke with the same clientId.
+ * Start of an attempt to send a message. Retries inside the client library's outbox count as one
+ * attempt. A client without the library writes another invoke with the same clientId for each
+ * retry.
  */
 export interface SendInvoke extends InvokeBase {
   readonly op: 'send'
@@ -58,10 +60,10 @@ export interface SendInvoke extends InvokeBase {
   readonly clientId: string
   readonly hash: number
   /**
-   * Order that the sender may rely on. `outbox`: the process sends one message at a time per
-   * conversation, so all its sends keep their order (ORD2). `connection`: the process sends on
-   * `connection` without waiting; only first attempts on the same connection keep their order.
-   * `none`: no order is promised.
+   * Order that the sender may rely on. `outbox`: the client sends one message at a time per
+   * conversation, so all its messages keep their order (ORD2). `connection`: the client sends on
+   * `connection` without waiting for responses; only first attempts on the same connection keep
+   * their order. `none`: no order is promised.
    */
   readonly order: 'outbox' | 'connection' | 'none'
   readonly connection?: string
@@ -80,22 +82,22 @@ export interface TargetInvoke extends InvokeBase {
   readonly target: number
 }
 
-/** Request for a page of history, made as `user`. */
+/** Request for a page of history, made by `user`. */
 export interface PageInvoke extends InvokeBase {
   readonly op: 'page'
   readonly conversation: string
-  /** Session that made the request. Set only in runs with revocations. */
+  /** Session that made the request. Set only in runs in which sessions are revoked. */
   readonly session?: string
   /**
    * Set for reads at the end of the run, after all faults are healed and all is quiet. `client`:
-   * read by a client that lived through the run. `fresh`: read by a new client.
+   * read by a client that existed during the run. `fresh`: read by a new client.
    */
   readonly final?: 'client' | 'fresh'
 }
 
 export interface CreateInvoke extends InvokeBase {
   readonly op: 'create'
-  /** Members other than `user`. */
+  /** Initial members of the new conversation other than `user`. */
   readonly members: readonly string[]
 }
 
@@ -129,11 +131,11 @@ export interface PageItem {
 }
 
 export interface PageResult {
-  /** Highest seq of the log that the page reflects. */
+  /** Sequence number (seq) of the newest change that the page reflects. */
   readonly top: number
   readonly hasBefore: boolean
   readonly hasAfter: boolean
-  /** Messages in seq order. */
+  /** Messages of the page in the order of their seqs. */
   readonly items: readonly PageItem[]
 }
 
@@ -143,14 +145,14 @@ export interface OkEvent {
   readonly op: OperationName
   readonly id: number
   /**
-   * Seq of the change. Set for send, edit, delete, react and unreact, and for member changes whose
-   * response names it.
+   * Sequence number (seq) of the change. Set for send, edit, delete, react and unreact, and for
+   * changes of members whose response contains it.
    */
   readonly seq?: number
   readonly isDuplicate?: boolean
-  /** Id of the new conversation; only for `create`. */
+  /** Id of the new conversation; set only for `create`. */
   readonly conversation?: string
-  /** The page; only for `page`. */
+  /** The received page; set only for `page`. */
   readonly page?: PageResult
 }
 
@@ -167,7 +169,7 @@ export interface NotOkEvent {
   readonly code: string
 }
 
-/** One letter per type of change, as rows and deliveries store it. */
+/** One letter for each type of change, used in rows and deliveries. */
 const changeKinds = {
   'message.created': 'c',
   'message.edited': 'e',
@@ -182,7 +184,7 @@ const changeKinds = {
   skip: 's',
 } as const
 
-/** Kind of the types that no workload produces, so that no rule judges them. */
+/** Letter for all types that the workload does not produce. No rule judges them. */
 const otherKind = '?'
 
 export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds] | typeof otherKind
@@ -191,7 +193,7 @@ export function kindOf(type: string): ChangeKind {
   return Object.hasOwn(changeKinds, type) ? changeKinds[type as keyof typeof changeKinds] : otherKind
 }
 
-/** Parts of a change that the checker compares. */
+/** The parts of a change that the checker compares. */
 export interface ChangeFacts {
   readonly conversation: string
   readonly seq: number
@@ -199,25 +201,26 @@ export interface ChangeFacts {
   /** User who made the change; empty for `skip`. */
   readonly actor: string
   /**
-   * Seq that the change refers to. For e, d, + and -: the message's seq. For s: `from` (its own seq
-   * is its `to`). For other kinds: the change's own seq.
+   * Sequence number (seq) that the change refers to. For kinds e, d, + and -: the seq of the
+   * message. For kind s (skip): its `from`; its own seq is its `to`. For other kinds: the change's
+   * own seq.
    */
   readonly target: number
   /**
-   * For c, e and d: version of the message that came with the change. For other kinds: the change's
-   * own seq.
+   * For kinds c, e and d: version of the message that came with the change. For other kinds: the
+   * change's own seq.
    */
   readonly version: number
   /**
-   * Hash of the content. For c and e: the message's text, 0 when deleted. For + and -: the emoji.
-   * For j, l and u: the user's id. For other kinds: 0.
+   * Hash of the content. For kinds c and e: of the message's text; 0 for a deleted message. For +
+   * and -: of the emoji. For j, l and u: of the user's id. For other kinds: 0.
    */
   readonly hash: number
 }
 
 /**
- * A change that reached an observer, through the SDK's callback or a frame on a raw connection.
- * Most events of a history are deliveries.
+ * A change that reached a client, through the client library's callback or over a connection of
+ * another client. Most events of a history are deliveries.
  */
 export interface DeliverEvent extends ChangeFacts {
   readonly t: Micros
@@ -226,7 +229,10 @@ export interface DeliverEvent extends ChangeFacts {
   readonly epoch: string
 }
 
-/** Declaration of an observer. Written before the observer's first delivery. */
+/**
+ * Declaration of an observer (a place where changes arrive). Written before the observer's first
+ * delivery.
+ */
 export interface ObserverEvent {
   readonly t: Micros
   readonly op: 'observer'
@@ -239,10 +245,10 @@ export interface ObserverEvent {
 }
 
 /**
- * Instruction to an observer to continue after `seq` in this conversation: after `limited`, after a
- * join or rejoin, or after the first page. Without `seq`, the next delivery may have any seq; with
- * it, the next must be seq + 1. Without a conversation, the observer forgets all positions (reset,
- * or a start without a cursor).
+ * Announcement that a client continues after `seq` in this conversation: after `limited`, after a
+ * join or rejoin, or after the first page. The next delivery must then be seq + 1; if `seq` is
+ * missing, it may have any seq. If `conversation` is missing, the client forgets its positions in
+ * all conversations (after a reset, or a start without a cursor).
  */
 export interface RebaseEvent {
   readonly t: Micros
@@ -254,10 +260,10 @@ export interface RebaseEvent {
 }
 
 /**
- * Whether the workload expects this stream to receive changes. `detached` means that the workload
- * stopped its client, paused its connection or revoked its session. Only attached streams must
- * catch up. At a detach, `isClean` false means that the process died without writing its store. Its
- * callback may then repeat changes that the store had not saved.
+ * Records whether a client must receive changes from now on. `attached`: it must. `detached`: the
+ * workload has stopped the client, paused its connection or revoked its session, so it need not
+ * catch up. If `isClean` is false at a detach, the client's process died without writing its store.
+ * Its callback may then repeat changes that the store had not saved.
  */
 export interface StreamEvent {
   readonly t: Micros
@@ -267,7 +273,7 @@ export interface StreamEvent {
   readonly isClean?: boolean
 }
 
-/** State of a connection, as its client sees it. */
+/** A new state of a connection, as its client sees it. */
 export interface ConnectionEvent {
   readonly t: Micros
   readonly op: 'connection'
@@ -276,14 +282,15 @@ export interface ConnectionEvent {
   readonly user: string
   readonly session: string
   readonly state: 'open' | 'ready' | 'reset' | 'moving' | 'closing' | 'closed'
-  /** Name of the server; only at `ready`. */
+  /** Name of the server; set only at `ready`. */
   readonly server?: string
-  /** Code that came with `closing` or `closed`. */
+  /** Error code that came with `closing` or `closed`. */
   readonly code?: string
 }
 
 /**
- * A checkpoint that reached a raw connection. A resume from it must include everything after it.
+ * A checkpoint (a cursor) that reached a connection of a client without the client library. A
+ * connection that resumes from it must receive everything after it.
  */
 export interface CheckpointEvent {
   readonly t: Micros
@@ -291,7 +298,7 @@ export interface CheckpointEvent {
   readonly observer: string
 }
 
-/** A live value that arrived. */
+/** A live value, such as typing, that arrived at a client. */
 export interface LiveEvent {
   readonly t: Micros
   readonly op: 'live'
@@ -302,8 +309,8 @@ export interface LiveEvent {
 }
 
 /**
- * A user's presence, as a watcher received it. It holds until the next presence event, or until the
- * watcher's connection is no longer ready.
+ * A user's presence, as a watching client received it. It holds until the next presence event, or
+ * until the client's connection is no longer ready.
  */
 export interface PresenceEvent {
   readonly t: Micros
@@ -314,30 +321,30 @@ export interface PresenceEvent {
   readonly status: 'online' | 'away' | 'offline' | 'unknown'
 }
 
-/** Start of a fault (recorded just before it takes effect), or its healing. */
+/** Start of an injected fault (recorded just before it takes effect), or its healing. */
 export interface FaultEvent {
   readonly t: Micros
   readonly op: 'fault'
   readonly id: number
-  /** Number of the fault in the plan: `F1` … `F21`. */
+  /** Number of the fault in the test plan: `F1` … `F21`. */
   readonly kind: string
   readonly name: string
   readonly phase: 'start' | 'heal'
   readonly targets: readonly string[]
-  /** Parts that the fault takes away. Some bounds in time depend on it. */
+  /** Parts of the cluster that do not work during the fault. Some maximum times depend on it. */
   readonly affects: readonly ('server' | 'redis' | 'postgres' | 'client' | 'clock')[]
-  /** Maximum time from healing until every attached stream has caught up. */
+  /** Maximum time between the healing and the moment when every attached stream has caught up. */
   readonly boundMs: number
 }
 
-/** A finding in a server's log or about its process. */
+/** A crash or error of a server, found in its log or by its exit. */
 export interface ServerEvent {
   readonly t: Micros
   readonly op: 'server'
   readonly server: string
   /**
-   * `scanned`: the server's whole log was read, and it has `lines` lines. The other values are
-   * findings; `expected-exit` is an exit that a fault caused.
+   * Kind of the finding. `scanned` is none: it records that the server's whole log of `lines` lines
+   * was read. `expected-exit` is an exit that a fault caused on purpose.
    */
   readonly what: 'scanned' | 'unhandled-rejection' | 'uncaught-exception' | 'unexpected-exit' | 'expected-exit'
   readonly lines?: number
@@ -345,8 +352,8 @@ export interface ServerEvent {
 }
 
 /**
- * Memory and open files of a part. The checker compares `quiet` (after healing, without load) with
- * `baseline` (after warm-up) of the same pid.
+ * Memory and open files of a process. The checker compares the values of the phase `quiet` (after
+ * healing, without load) with those of `baseline` (after warm-up).
  */
 export interface ResourcesEvent {
   readonly t: Micros
@@ -359,8 +366,8 @@ export interface ResourcesEvent {
 }
 
 /**
- * Number of our Redis keys that lack an expiry though they should have one, with samples, and how
- * many keys were scanned.
+ * Number of Chorus keys in Redis that lack an expiry though they should have one, with samples, and
+ * the number of scanned keys.
  */
 export interface RedisKeysEvent {
   readonly t: Micros
@@ -372,19 +379,19 @@ export interface RedisKeysEvent {
 }
 
 /**
- * One row of the log, read by SQL after the run went quiet. For a message row, `hash` is of the
- * current text.
+ * One row of the log, read from the database by SQL at the end of the run. For a message row,
+ * `hash` is the hash of the current text.
  */
 export interface RowEvent extends ChangeFacts {
   readonly t: Micros
   readonly op: 'row'
-  /** Empty if the row has no clientId. */
+  /** clientId of the message; empty for a row without one. */
   readonly clientId: string
-  /** For j, l and u: the user that the row concerns. Otherwise empty. */
+  /** User that the row concerns, for kinds j, l and u; empty for other kinds. */
   readonly member: string
 }
 
-/** A conversation's counter and members, read by SQL together with the rows. */
+/** A conversation's counter and members, read from the database by SQL together with the rows. */
 export interface ConversationEvent {
   readonly t: Micros
   readonly op: 'conversation'
@@ -394,19 +401,19 @@ export interface ConversationEvent {
 }
 
 /**
- * A pause of the driver's own event loop: the machine paused, or other processes took the CPU.
- * Delays during the pause are not the servers' fault. The history writer records it.
+ * A pause of the event loop in a workload process: the machine paused, or other processes took the
+ * processor. Delays during the pause are not the servers' fault. The history writer records it.
  */
 export interface StallEvent {
-  /** Time at which the event loop resumed. */
+  /** Time at which the event loop continued. */
   readonly t: Micros
   readonly op: 'stall'
   readonly lateMs: number
 }
 
 /**
- * Start of a phase of the run. `quiet`: all faults are healed, sending has stopped, and every
- * attached stream had its time to catch up.
+ * Start of a phase of the run. In phase `quiet`, all faults are healed, sending has stopped, and
+ * every attached stream had its time to catch up.
  */
 export interface PhaseEvent {
   readonly t: Micros
@@ -414,7 +421,7 @@ export interface PhaseEvent {
   readonly phase: 'warm-up' | 'faults' | 'quiet' | 'end'
 }
 
-/** Settings of the run. Written once, in the first file. */
+/** Settings of the run. Written once, in the first history file. */
 export interface RunEvent {
   readonly t: Micros
   readonly op: 'run'

@@ -1,8 +1,8 @@
 /**
- * Returns a 53-bit hash (cyrb53, public domain) that distinguishes the texts of a run. It takes a
- * tenth of a microsecond per character. It is not cryptographic, because no client of a run tries
- * to cause collisions. For 1 000 000 different texts, the probability of no collision is 0.99994.
- * The empty text of a deleted message has hash 0.
+ * Returns a 53-bit hash of a text (cyrb53, public domain), which distinguishes the texts of a run.
+ * It takes a tenth of a microsecond per character. It is not cryptographic, because no client of a
+ * run tries to cause collisions. For 1 000 000 different texts, the probability of no collision is
+ * 0.99994. The empty text of a deleted message has hash 0.
  */
 export function hashText(text: string): number {
   if (text === '') return 0

@@ -1,10 +1,11 @@
 /**
- * Writes the history of one driver process.
+ * Writes the history file of one process of the chaos test.
  *
- * Guarantee: lines are whole and in the order of the calls. At most one block (256 kB) waits in
- * memory. It is written synchronously when full and once a second, so a slow disk slows the driver
- * instead of filling its memory. The writer also records pauses of its own event loop. A failing
- * disk or a file at its size limit throws: a run without its history proves nothing and must end.
+ * Guarantee: lines are complete and in the order of the calls. At most one block (256 kB) waits in
+ * memory. It is written synchronously when it is full and once a second, so a slow disk slows the
+ * process instead of filling its memory. The writer also records pauses of its own event loop. A
+ * failing disk or a file at its size limit throws an error: a run without its history proves
+ * nothing and must end.
  */
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,14 +18,16 @@ export const historySuffix = '.history.jsonl'
 const blockMaxChars = 256 * 1024
 const flushEveryMs = 1_000
 const beatMs = 250
-/** Delay of a timer beyond which it counts as a stall. */
+/** Delay of a timer above which the event loop counts as paused. */
 const latenessMaxMs = 500
 const fileMaxBytesDefault = 4 * 1024 ** 3
 
 export interface HistoryWriterOptions {
-  /** Folder of the run. Created when missing. */
+  /** Folder of the run's history files. The writer creates it if it is missing. */
   readonly folder: string
-  /** Name of the driver process. Its file is `<origin>.history.jsonl`, which must not exist yet. */
+  /**
+   * Name of the writing process. Its file is `<origin>.history.jsonl`, which must not exist yet.
+   */
   readonly origin: string
   /** Maximum size of the file in bytes. Default: 4 GiB. */
   readonly fileMaxBytes?: number
@@ -55,7 +58,7 @@ export class HistoryWriter {
     this.#timer.unref()
   }
 
-  /** Returns the id for a new operation. Its invoke and its outcome carry this id. */
+  /** Returns the id for a new operation. The events of its start and its outcome carry this id. */
   nextId(): number {
     this.#lastId += 1
     return this.#lastId

@@ -133,15 +133,15 @@ const events: readonly HistoryEvent[] = [
   },
 ]
 
-describe('a history', () => {
-  it('reads back the events that were written', () => {
+describe('the history of a chaos run', () => {
+  it('a history reads back the events that were written', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     for (const event of events) writer.write(event)
     writer.close()
     expect(readAll()).toEqual(events)
   })
 
-  it('gives operations of different drivers different ids', () => {
+  it('operations of different processes have different ids in a history', () => {
     for (const origin of ['driver-1', 'driver-2']) {
       const writer = new HistoryWriter({ folder, origin })
       writer.write({ t, op: 'revoke', type: 'ok', id: writer.nextId() })
@@ -151,7 +151,7 @@ describe('a history', () => {
     expect(new Set(ids).size).toBe(2)
   })
 
-  it('needs less than 64 bytes per delivery', () => {
+  it('a delivery takes less than 70 bytes in a history file', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     const count = 10_000
     for (let index = 0; index < count; index++) {
@@ -161,7 +161,7 @@ describe('a history', () => {
     expect(statSync(writer.path).size / count).toBeLessThan(70)
   })
 
-  it('skips and counts the unfinished last line of a killed driver', () => {
+  it('the unfinished last line of a killed process is skipped and counted', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     writer.write(deliver)
     writer.close()
@@ -171,20 +171,20 @@ describe('a history', () => {
     expect(seen).toEqual([deliver])
   })
 
-  it('reports the file and line of an unreadable line', () => {
+  it('the error for an unreadable history line names its file and line', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     writer.close()
     appendFileSync(writer.path, '["?",1]\n')
     expect(() => readAll()).toThrow(/driver-1.history.jsonl:2 begins with "\?"/)
   })
 
-  it('rejects a folder without a history and a file of another format', () => {
+  it('reading a history rejects an empty folder and an unknown format', () => {
     expect(() => readAll()).toThrow(/has no file/)
     writeFileSync(join(folder, 'x.history.jsonl'), '{"chorusHistory":2}\n')
     expect(() => readAll()).toThrow(/x.history.jsonl:1 is not the first line/)
   })
 
-  it('rejects growth beyond its limit and overwriting another run', () => {
+  it('the history writer rejects a file above its size limit or an existing one', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1', fileMaxBytes: 200 })
     for (let index = 0; index < 10; index++) writer.write(deliver)
     expect(() => writer.flush()).toThrow(/would grow over 200 bytes/)
@@ -192,7 +192,7 @@ describe('a history', () => {
     expect(() => new HistoryWriter({ folder, origin: 'driver-1' })).toThrow(/EEXIST/)
   })
 
-  it('records a pause of its own process', async () => {
+  it('the history writer records a pause of its own process', async () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
     await pause(300)
@@ -203,7 +203,7 @@ describe('a history', () => {
     expect(stall?.lateMs).toBeGreaterThan(500)
   })
 
-  it('hashes different texts differently and the empty text to 0', () => {
+  it('different texts have different hashes, and the empty text has 0', () => {
     const hashes = new Set<number>()
     for (let index = 0; index < 100_000; index++) hashes.add(hashText(`message ${index}`))
     expect(hashes.size).toBe(100_000)

@@ -1,4 +1,4 @@
-/** The history: the events that drivers write and the checker reads. */
+/** The history of a chaos run: the events that the workload writes and the checker reads. */
 export { nowMicros } from './clock.ts'
 export type * from './events.ts'
 export { kindOf } from './events.ts'

@@ -1,8 +1,8 @@
 /**
- * Reads all history files of a run's folder, event by event, in blocks of 1 MB.
+ * Reads all history files of a chaos run's folder, event by event, in blocks of 1 MB.
  *
  * Events come file by file, in the order of each file; a caller that needs time order must sort.
- * Operation ids are made unique across files. A killed driver can leave a last line without a
+ * Operation ids are made unique across files. A killed process can leave a last line without a
  * newline: that line is skipped and counted. Any other unreadable line throws an error that names
  * its file and line.
  */
@@ -15,14 +15,17 @@ import { historySuffix } from './history-writer.ts'
 
 const blockBytes = 1024 * 1024
 const lineMaxChars = 16 * 1024 * 1024
-/** Larger than the number of operations in any file, so ids of different files never collide. */
+/**
+ * A number larger than the number of operations in any file, so ids of different files never
+ * collide.
+ */
 const idsPerFile = 2 ** 36
 
 export interface HistoryFiles {
-  /** File names within the folder. The `file` of an event is an index into this list. */
+  /** Names of the history files. The `file` of an event is an index into this list. */
   readonly files: readonly string[]
   readonly lines: number
-  /** Number of files whose last line is incomplete. */
+  /** Number of files whose last line is incomplete and was skipped. */
   readonly cut: number
 }
 

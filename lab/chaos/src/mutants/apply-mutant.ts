@@ -1,7 +1,7 @@
 /**
- * Applies a mutant to the source of its package. Throws if an edit does not have exactly one
- * target, or changes nothing: the product without the bug would count as a mutant that was not
- * caught.
+ * Adds a mutant's bug to the source of its package. Throws an error if an edit does not match
+ * exactly one place or changes nothing. Otherwise the unchanged product would run, and would count
+ * as a bug that the checker did not find.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { findBodyStart, findCode, findDeclarations, parseCode, parsePattern } fr
 import { findSql } from './find-sql.ts'
 import type { CodeEdit, Mutant, MutantEdit, SqlEdit, StartEdit } from './mutant.ts'
 
-/** Texts by path, from the root of the repository. */
+/** Texts of source files, by their paths from the root of the repository. */
 export type Sources = ReadonlyMap<string, string>
 
 interface Replacement {
@@ -20,7 +20,7 @@ interface Replacement {
   readonly text: string
 }
 
-/** Reads the TypeScript and the SQL of a package, without its tests. */
+/** Reads the TypeScript and SQL files of a package, without its tests. */
 export function readSources(root: string, name: Mutant['package']): Sources {
   const folder = `packages/${name}/src`
   return new Map(
@@ -31,7 +31,7 @@ export function readSources(root: string, name: Mutant['package']): Sources {
   )
 }
 
-/** Returns the texts that the mutant changes. */
+/** Returns the changed texts of the files that the mutant changes. */
 export function applyMutant({ name, edits }: Pick<Mutant, 'name' | 'edits'>, sources: Sources): Sources {
   const texts = new Map(sources)
   const changed = new Map<string, string>()
@@ -75,7 +75,7 @@ function replaceCode(edit: CodeEdit, texts: Sources): Replacement[] {
   )
 }
 
-/** Puts the bound texts into the places of the `$` names. */
+/** Replaces the `$` names in a text by the pieces of code that they matched. */
 function fill(code: string, bound: ReadonlyMap<string, string>): string {
   return code.replaceAll(/(?:[.]{3})?[$]\w+/g, (name) => {
     const text = bound.get(name)
@@ -101,7 +101,7 @@ function replaceSql(edit: SqlEdit, texts: Sources): Replacement[] {
 interface SqlRegion {
   readonly path: string
   readonly text: string
-  /** Position of the region in its file. */
+  /** Position of this text in its file. */
   readonly at: number
 }
 
@@ -109,10 +109,13 @@ function findSqlFiles(texts: Sources): SqlRegion[] {
   return [...texts].filter(([path]) => path.endsWith('.sql')).map(([path, text]) => ({ path, text, at: 0 }))
 }
 
-/** Returns the present SQL of a function, or the templates within a TypeScript declaration. */
+/**
+ * Returns the current SQL text of an SQL function, or the SQL templates in a TypeScript
+ * declaration.
+ */
 function findSqlOf(name: string, texts: Sources): SqlRegion[] {
   const header = `create or replace function ${name} (`
-  // Old migrations contain former versions of the functions.
+  // Older migrations contain former versions of the functions.
   const files = findSqlFiles(texts).filter(
     ({ path, text }) => path.includes('/functions/') && findSql(text, header).length > 0,
   )
@@ -133,7 +136,10 @@ interface Scope {
   readonly scope: ts.Node
 }
 
-/** Returns the declarations with this name, or all files that can contain `code`. */
+/**
+ * Returns the declarations with this name. Without a name, returns all files that can contain
+ * `code`.
+ */
 function findScopes(name: string | undefined, texts: Sources, code = ''): Scope[] {
   const words = `${name ?? ''} ${code}`.match(/(?<![$\w])[a-z_]\w*/gi) ?? []
   return [...texts]

@@ -1,7 +1,7 @@
 /**
- * Builds a mutant: writes the files that differ from the product, as the build would write them,
- * and a list of the files that they replace. Throws if the mutant does not fit the source, or is
- * not valid code.
+ * Builds a mutant (Chorus with one added bug): writes the changed files, in the form in which the
+ * build would write them, and a list of the files that they replace. Throws an error if the mutant
+ * does not fit the source or is not valid code.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -10,10 +10,13 @@ import ts from 'typescript'
 import { applyMutant, readSources, type Sources } from './apply-mutant.ts'
 import type { Mutant } from './mutant.ts'
 
-/** Paths of the files to load, by the URL of the product's file. */
+/** Path of each file to load, by the URL of the product's file that it replaces. */
 export type MutantFiles = Readonly<Record<string, string>>
 
-/** Returns the path of the list, for {@link mutantVariable}. */
+/**
+ * Builds the mutant. Returns the path of the list of replaced files, for the environment variable
+ * {@link mutantVariable}.
+ */
 export function buildMutant(
   mutant: Mutant,
   root: string,
@@ -25,7 +28,7 @@ export function buildMutant(
   const replaced: Record<string, string> = {}
   for (const [path, text] of applyMutant(mutant, sources)) {
     const isCode = path.endsWith('.ts')
-    // The server reads its SQL from the source.
+    // The server reads SQL files from its source folder, not from the build.
     const built = isCode ? path.replace('/src/', '/dist/').replace(/[.]ts$/, '.js') : path
     const file = join(target, built.replaceAll('/', '-'))
     writeFileSync(file, isCode ? transpile(mutant.name, root, path, text) : text)
@@ -49,8 +52,8 @@ function transpile(mutant: string, root: string, path: string, text: string): st
 }
 
 /**
- * Returns the options of the build. Names the module system, which the build takes from
- * package.json.
+ * Returns the TypeScript options of the product's build. Sets the module system explicitly, which
+ * the build takes from package.json.
  */
 function readCompilerOptions(root: string): ts.CompilerOptions {
   const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.base.json'), 'utf8')) as {

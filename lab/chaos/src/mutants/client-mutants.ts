@@ -1,9 +1,12 @@
-/** Mutants of the SDK: of its outbox, its copy of the log and its store. */
+/**
+ * Bugs that are added to the client library one at a time, to test the checker: bugs of its outbox,
+ * of its local messages and of its store.
+ */
 import type { Mutant } from './mutant.ts'
 
 /**
- * A fault with hardly any effect. It gives the run time in which members join and leave and clients
- * restart.
+ * A fault with hardly any effect, for mutants that need no fault. It gives the run time in which
+ * members join and leave and clients restart.
  */
 const calm = ['F5']
 

@@ -25,8 +25,8 @@ const texts = (code: string, scope?: string): string[] => {
   return scopes.flatMap((node) => findCode(node, parsePattern(code)).map(({ start, end }) => source.slice(start, end)))
 }
 
-describe('patterns of code', () => {
-  it('match whatever the layout, the quotes and the comments', () => {
+describe('patterns of code in a mutant', () => {
+  it('a code pattern ignores layout, kinds of quotes and comments', () => {
     expect(texts('this.#take( change,\n "held" );')).toEqual(["this.#take(change, 'held',)"])
     expect(texts('if (change.seq < this.#next) /* low */ return;')).toEqual(['if (change.seq < this.#next) return'])
     expect(texts("({ kind: 'changes', after: seq, })")).toEqual(["{ kind: 'changes', after: seq }"])
@@ -34,19 +34,19 @@ describe('patterns of code', () => {
     expect(texts('change.seq <= this.#next')).toEqual([])
   })
 
-  it('let a $ name stand for any expression, the same everywhere', () => {
+  it('a $ name in a code pattern matches any expression, always the same', () => {
     expect(texts('$change.seq < $next')).toEqual(['change.seq < this.#next'])
     expect(texts('$same.seq < $same')).toEqual([])
   })
 
-  it('let a $ name with three dots stand for the rest of a list', () => {
+  it('a $ name after three dots matches the rest of a list', () => {
     expect(texts("({ kind: 'changes', ...$rest })")).toHaveLength(2)
     expect(texts("({ kind: 'changes', after: seq, ...$rest })")).toHaveLength(1)
     expect(texts('$call(...$all)')).toEqual(["this.#take(change, 'held',)"])
     expect(texts("({ kind: 'limited', ...$rest })")).toEqual([])
   })
 
-  it('are searched in the named declarations only', () => {
+  it('a code pattern is searched in the named declarations only', () => {
     expect(texts('this.#next')).toHaveLength(2)
     expect(texts('this.#next', 'Feed.accept')).toHaveLength(1)
     expect(texts('seq', 'plan.after')).toEqual(['seq', 'seq'])
@@ -54,14 +54,14 @@ describe('patterns of code', () => {
     expect(texts('this.#next', 'Feed.missing')).toEqual([])
   })
 
-  it('must be one expression or statement', () => {
+  it('a code pattern must be one expression or statement', () => {
     expect(() => parsePattern('a(); b()')).toThrow(/not one expression or statement/)
     expect(() => parsePattern('}; function x() {')).toThrow(/not one expression or statement/)
   })
 })
 
-describe('patterns of SQL', () => {
-  it('match whatever the layout, the case and the comments', () => {
+describe('patterns of SQL in a mutant', () => {
+  it('an SQL pattern ignores layout, letter case and comments', () => {
     const sql = "SELECT a -- 'comment'\n  from b where c = 'It''s' and (d = $1)"
     const found = (pattern: string) => findSql(sql, pattern).map(({ start, end }) => sql.slice(start, end))
     expect(found('select a from b')).toEqual(["SELECT a -- 'comment'\n  from b"])
@@ -83,7 +83,7 @@ describe('the edits of a mutant', () => {
   ])
   const apply = (...edits: MutantEdit[]) => [...applyMutant({ name: 'x', edits }, sources)]
 
-  it('change only the file of their target', () => {
+  it('a mutant’s edit changes only the file of its target', () => {
     expect(apply({ kind: 'code', in: 'Feed.accept', find: '$a < $b', becomes: '$b < $a + 1' })).toEqual([
       ['packages/server/src/feed.ts', source.replace('change.seq < this.#next', 'this.#next < change.seq + 1')],
     ])
@@ -98,14 +98,14 @@ describe('the edits of a mutant', () => {
     ])
   })
 
-  it('repeat the rest of a list', () => {
+  it('a mutant’s edit can insert the matched rest of a list', () => {
     const [first] = apply({ kind: 'code', find: '({ kind: $kind, after: seq - 1, ...$rest })', becomes: '[...$rest]' })
     expect(first?.[1]).toContain('return []')
     const [second] = apply({ kind: 'code', find: 'this.#take(...$all)', becomes: 'this.#drop(1, ...$all)' })
     expect(second?.[1]).toContain("this.#drop(1, change, 'held')")
   })
 
-  it('see the result of the edits before them', () => {
+  it('a mutant’s edit sees the result of the edits before it', () => {
     const [first] = apply(
       { kind: 'sql', in: 'read', find: 'select 1', becomes: 'select 3' },
       { kind: 'sql', in: 'read', find: 'select 3', becomes: 'select 4' },
@@ -113,7 +113,7 @@ describe('the edits of a mutant', () => {
     expect(first?.[1]).toContain('select 4')
   })
 
-  it('fail without exactly one target', () => {
+  it('a mutant’s edit fails without exactly one target', () => {
     expect(() => apply({ kind: 'code', find: 'missing()', becomes: '' })).toThrow(/"missing\(\)" was found 0 times/)
     expect(() => apply({ kind: 'code', find: 'this.#next', becomes: '' })).toThrow(/found 2 times/)
     expect(() => apply({ kind: 'start', in: 'Feed.missing', add: 'return' })).toThrow(/Feed.missing was found 0 times/)

@@ -1,13 +1,13 @@
 /**
  * Finds declarations and pieces of code in the syntax tree of a TypeScript file. Comments, layout,
- * semicolons, trailing commas and the kind of quotes do not matter.
+ * semicolons, trailing commas and the kind of quotes make no difference.
  */
 import ts from 'typescript'
 
 export interface CodeMatch {
   readonly start: number
   readonly end: number
-  /** Texts that the pattern's `$` names stand for. */
+  /** Pieces of code that the pattern's `$` names matched, by name. */
   readonly bound: ReadonlyMap<string, string>
 }
 
@@ -15,7 +15,10 @@ export function parseCode(path: string, text: string): ts.SourceFile {
   return ts.createSourceFile(path, text, ts.ScriptTarget.ESNext, true)
 }
 
-/** Returns the declarations with this name, and within each of them those with the next name. */
+/**
+ * Returns the declarations with this dotted path of names: `Feed.accept` means the declarations of
+ * `accept` within those of `Feed`.
+ */
 export function findDeclarations(root: ts.Node, path: string): ts.Node[] {
   return path.split('.').reduce<ts.Node[]>((scopes, name) => scopes.flatMap((scope) => findNamed(scope, name)), [root])
 }
@@ -42,7 +45,10 @@ function nameOf(node: ts.Node): string | undefined {
   return isDeclaration ? node.name?.getText() : undefined
 }
 
-/** Returns the position behind the opening brace of the function that is declared here. */
+/**
+ * Returns the position after the opening brace of a declared function; undefined if the declaration
+ * is not a function with a body.
+ */
 export function findBodyStart(declaration: ts.Node): number | undefined {
   const value =
     ts.isVariableDeclaration(declaration) || ts.isPropertyAssignment(declaration)
@@ -53,7 +59,7 @@ export function findBodyStart(declaration: ts.Node): number | undefined {
   return body !== undefined && ts.isBlock(body) ? body.getStart() + 1 : undefined
 }
 
-/** Parses the pattern: one expression or statement. */
+/** Parses a pattern. It must be one expression or statement. */
 export function parsePattern(text: string): ts.Node {
   const { statements } = parseCode('pattern.ts', `async function* pattern() {\n${text}\n}`)
   const [outer] = statements
@@ -62,11 +68,12 @@ export function parsePattern(text: string): ts.Node {
   if (statement === undefined || second !== undefined || statements.length > 1)
     throw new Error(`unable to read the pattern; it is not one expression or statement: ${text}`)
   if (!ts.isExpressionStatement(statement)) return statement
-  // An object literal needs parentheses to be one.
+  // A pattern for an object literal is written in parentheses, because a brace would otherwise
+  // begin a block.
   return ts.isParenthesizedExpression(statement.expression) ? statement.expression.expression : statement.expression
 }
 
-/** Returns each place within the scope that has the form of the pattern. */
+/** Returns each place within `scope` that matches the pattern. */
 export function findCode(scope: ts.Node, pattern: ts.Node): CodeMatch[] {
   const found: CodeMatch[] = []
   const visit = (node: ts.Node): void => {
@@ -102,12 +109,12 @@ function isPlaceholder(pattern: ts.Node): pattern is ts.Identifier {
   return ts.isIdentifier(pattern) && pattern.text.startsWith('$')
 }
 
-/** Returns whether this is `...$name`, at the end of a list. */
+/** Returns whether this node is `...$name`, at the end of a list. */
 function isRest(pattern: ts.Node): boolean {
   return (ts.isSpreadAssignment(pattern) || ts.isSpreadElement(pattern)) && isPlaceholder(pattern.expression)
 }
 
-/** Returns the children without what layout decides. */
+/** Returns the children of a node without those that depend on layout, such as semicolons. */
 function partsOf(node: ts.Node): ts.Node[] {
   return node
     .getChildren()

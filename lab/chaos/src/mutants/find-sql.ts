@@ -1,4 +1,4 @@
-/** Finds pieces of SQL. Comments, white space and the case of letters do not matter. */
+/** Finds pieces of SQL. Comments, white space and the case of letters make no difference. */
 export interface SqlMatch {
   readonly start: number
   readonly end: number
@@ -22,7 +22,7 @@ function tokenize(text: string): Token[] {
 
 const fold = (token: string): string => (token.startsWith("'") ? token : token.toLowerCase())
 
-/** Returns each place of the text that has the same tokens as the pattern. */
+/** Returns each place of the text that has the same SQL tokens as the pattern. */
 export function findSql(text: string, pattern: string): SqlMatch[] {
   const wanted = tokenize(pattern)
   const all = tokenize(text)

@@ -1,10 +1,11 @@
 /**
- * Loader for `node --import`, started before a server or a driver. When CHORUS_MUTANT names the
- * list of a built mutant, it loads the mutant's files in place of the product's.
+ * Loads a mutant (Chorus with one added bug). `node --import` runs this file before a server or a
+ * workload process. If the environment variable CHORUS_MUTANT contains the path of a built mutant's
+ * list, the mutant's files are loaded in place of the product's.
  *
- * Modules go through a loader hook in a thread of its own. SQL is read by `readFileSync`, which is
- * wrapped here. The files were written before the process starts, so a server with a bug starts as
- * fast as one without.
+ * A loader hook replaces modules; it runs in a thread of its own. A wrapped `readFileSync` replaces
+ * SQL files. All files were written before the process starts, so a mutant starts as fast as the
+ * product.
  */
 import fs from 'node:fs'
 import { register, syncBuiltinESMExports } from 'node:module'

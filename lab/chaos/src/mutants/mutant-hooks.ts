@@ -1,4 +1,4 @@
-/** The loader hook. It runs in Node's own thread for hooks and loads the mutant's modules. */
+/** The Node loader hook that loads the modules of a mutant. Node runs it in a thread for hooks. */
 import { readFileSync } from 'node:fs'
 import type { InitializeHook, LoadHook } from 'node:module'
 import type { MutantFiles } from './build-mutant.ts'

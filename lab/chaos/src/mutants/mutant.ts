@@ -1,46 +1,49 @@
 /**
- * A mutant: the product with one bug, added when the lab starts it. The product's code has no
- * switch for this. The lab edits a copy of the source and loads that instead.
+ * A mutant: Chorus with one bug, added on purpose to test the checker. The product's code has no
+ * switch for this. The chaos test edits a copy of the source and loads that copy.
  */
 import type { RuleId } from '../checker/index.ts'
 
 /**
- * A replacement in the syntax tree of one package. It does not name a file, so code may move to
- * another one. Layout, comments, semicolons and trailing commas do not matter.
+ * A replacement of a piece of TypeScript in one package. It does not name a file, so the code may
+ * move to another file. Layout, comments, semicolons and trailing commas make no difference.
  */
 export interface CodeEdit {
   readonly kind: 'code'
   /**
-   * Names of nested declarations, from the outside: `Feed.accept`, `planStep.after`. All of the
-   * package if left out.
+   * Names of nested declarations, the outermost first: `Feed.accept`, `planStep.after`. Without it,
+   * the whole package is searched.
    */
   readonly in?: string
   /**
-   * One expression or statement. It must occur exactly once. A name that begins with `$` matches
-   * any expression; `...$rest` matches all other elements at the end of a list.
+   * The code to replace: one expression or statement that occurs exactly once. A name that begins
+   * with `$` matches any expression; `...$rest` matches all other elements at the end of a list.
    */
   readonly find: string
-  /** Code for its place. Names that begin with `$` are those of `find`. */
+  /** The code to insert. Names that begin with `$` stand for what they matched in `find`. */
   readonly becomes: string
 }
 
-/** Statements that a function runs first. */
+/** Statements to insert at the start of a function. */
 export interface StartEdit {
   readonly kind: 'start'
-  /** The function, as for a `CodeEdit`. */
+  /** Name of the function, as in {@link CodeEdit}. */
   readonly in: string
   readonly add: string
 }
 
-/** A replacement in SQL. Comments, white space and the case of letters do not matter. */
+/**
+ * A replacement of a piece of SQL. Comments, white space and the case of letters make no
+ * difference.
+ */
 export interface SqlEdit {
   readonly kind: 'sql'
   /**
    * Name of an SQL function, or of a TypeScript declaration that contains the SQL as a template.
-   * All files of SQL if left out.
+   * Without it, all SQL files are searched.
    */
   readonly in?: string
-  /** Part of a statement. It must occur exactly once. */
+  /** Part of an SQL statement, which occurs exactly once. */
   readonly find: string
   readonly becomes: string
 }
@@ -54,20 +57,25 @@ export interface Mutant {
   /** Package whose source is edited. */
   readonly package: 'server' | 'client'
   readonly edits: readonly MutantEdit[]
-  /** Rules that the mutant breaks. It is caught when at least one of them is reported as broken. */
+  /**
+   * Checker rules that the bug breaks. The mutant counts as caught when the checker reports at
+   * least one of them as broken.
+   */
   readonly breaks: readonly RuleId[]
-  /** Shortest run that should expose the mutant. */
+  /** Settings of the shortest run that should reveal the bug. */
   readonly shownBy: {
     /**
-     * Kinds of faults to draw from. Members join and leave, and clients restart, only while there
-     * are faults.
+     * Kinds of faults to inject. Members join and leave, and clients restart, only while there are
+     * faults.
      */
     readonly faults: readonly string[]
     readonly count: number
-    /** Messages per second. Only set where the usual rate does not expose the mutant. */
+    /** Messages per second. Set only where the usual rate does not reveal the bug. */
     readonly rate?: number
   }
 }
 
-/** Environment variable with the path of the list of replaced files (build-mutant.ts). */
+/**
+ * Environment variable with the path of a built mutant's list of replaced files (build-mutant.ts).
+ */
 export const mutantVariable = 'CHORUS_MUTANT'

@@ -1,6 +1,6 @@
 /**
- * Checks that every mutant fits the present source: each edit has exactly one target, and the result
- * is valid code that names only what exists.
+ * Checks that every mutant (Chorus with one added bug) fits the current source: each edit matches
+ * exactly one place, and the result is valid code that uses only existing names.
  */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,8 +28,8 @@ const sourcesOf = (name: 'server' | 'client'): Sources => {
 }
 
 /**
- * Returns the names that this code uses and does not declare or import. Reads no other file, so it
- * sees variables and private fields, but not the members of imported types.
+ * Returns the names that this code uses but does not declare or import. Reads no other file, so it
+ * checks variables and private fields, but not the members of imported types.
  */
 function findUnknownNames(path: string, text: string): string[] {
   const file = ts.createSourceFile(path, text, ts.ScriptTarget.ESNext)
@@ -52,7 +52,10 @@ function findUnknownNames(path: string, text: string): string[] {
 }
 
 const unknownNames = new Map<string, string[]>()
-/** Returns the unknown names of the source without a mutant, such as types of Node. */
+/**
+ * Returns the names that the source without a mutant uses but does not declare, such as types of
+ * Node.
+ */
 function usualUnknownNames(path: string, sources: Sources): string[] {
   const names = unknownNames.get(path) ?? findUnknownNames(path, sources.get(path) ?? '')
   unknownNames.set(path, names)
@@ -60,22 +63,23 @@ function usualUnknownNames(path: string, sources: Sources): string[] {
 }
 
 describe('the mutants', () => {
-  it('has at least twenty mutants with unique names', () => {
+  it('there are at least twenty mutants with unique names', () => {
     expect(mutants.length).toBeGreaterThanOrEqual(20)
     expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length)
     for (const { name } of mutants) expect(findMutant(name)?.name).toBe(name)
   })
 
-  it('covers nearly every rule', () => {
+  it('the mutants break nearly every rule of the checker', () => {
     const broken = new Set(mutants.flatMap(({ breaks }) => breaks))
-    // A10 is missing: the log's order comes from a Postgres lock. A15 is missing: it needs users
-    // who are away longer than a short run lasts. A16 is missing: it needs the scenario `slow`.
+    // No mutant breaks A10, because the log's order comes from a Postgres lock. None breaks A15,
+    // which needs users who are away longer than a short run lasts. None breaks A16, which needs
+    // the scenario `slow`.
     const missing = rules.map(({ id }) => id).filter((id) => !broken.has(id))
     expect(missing).toEqual(['A10', 'A15', 'A16'])
   })
 
   for (const mutant of mutants) {
-    it(`${mutant.name} fits the code as it is`, () => {
+    it(`the mutant ${mutant.name} fits the current source`, () => {
       expect(mutant.breaks.length).toBeGreaterThan(0)
       const sources = sourcesOf(mutant.package)
       const changed = applyMutant(mutant, sources)
@@ -90,12 +94,12 @@ describe('the mutants', () => {
     })
   }
 
-  it('notices a name that is not declared', () => {
+  it('the check for undeclared names finds variables and private fields', () => {
     const text = 'import { a } from "./a.ts"; class X { #b = a; f() { return [this.#b, this.#c, d, Math.max(1, 2)] } }'
     expect(findUnknownNames('x.ts', text)).toEqual(['#c', 'd'])
   })
 
-  it('cannot be built if its code is not valid', () => {
+  it('a mutant with invalid code cannot be built', () => {
     const mutant = mutants.find(({ edits }) => edits[0]?.kind === 'start')
     if (mutant === undefined) throw new Error('no mutant adds statements')
     const edits = mutant.edits.map((edit) => (edit.kind === 'start' ? { ...edit, add: 'if (' } : edit))
@@ -106,8 +110,8 @@ describe('the mutants', () => {
 
 const loader = join(repositoryRoot, 'lab/chaos/dist/mutants/load-mutant.js')
 
-// `npm test` always builds first. A bare run of the unit tests may lack the build.
-describe.skipIf(!existsSync(loader))('the loader', () => {
+// `npm test` always builds before the tests. If the unit tests run alone, the build may be missing.
+describe.skipIf(!existsSync(loader))('the mutant loader', () => {
   const run = (name: string, code: string) => {
     const mutant = findMutant(name)
     const list = mutant === undefined ? name : buildMutant(mutant, repositoryRoot, join(folder, 'loaded'))
@@ -121,19 +125,19 @@ describe.skipIf(!existsSync(loader))('the loader', () => {
   }
   const dist = (path: string) => JSON.stringify(join(repositoryRoot, 'packages', path))
 
-  it('changes nothing without a list and rejects one that does not exist', () => {
+  it('the mutant loader changes nothing by default and rejects an unknown mutant', () => {
     const probe = `import { outboundLimits } from ${dist('server/dist/delivery/outbound.js')}; console.log(outboundLimits.stalledMaxMs)`
     expect(run('', probe).trim()).toBe('10000')
     expect(() => run('no-such-list', probe)).toThrow(/ENOENT/)
   })
 
-  it('loads the module of the mutant', () => {
+  it('the mutant loader loads the mutant’s modules', () => {
     const probe = `import { Outbox } from ${dist('client/dist/conversation/outbox.js')}; console.log(Outbox.toString().includes('.reverse()'))`
     expect(run('outbox-sends-newest-first', probe).trim()).toBe('true')
     expect(run('', probe).trim()).toBe('false')
   })
 
-  it('loads the SQL of the mutant', () => {
+  it('the mutant loader loads the mutant’s SQL', () => {
     const sql = dist('server/src/database/migrations/001-initial.sql')
     const probe = `import { readFileSync } from 'node:fs'; console.log(/create unique index changes_client_id/.test(readFileSync(${sql}, 'utf8')))`
     expect(run('', probe).trim()).toBe('true')

@@ -1,4 +1,7 @@
-/** The list of all mutants, and how to start a process as one of them. */
+/**
+ * The list of all mutants (Chorus with one added bug each), and a function that prepares a process
+ * to run as a mutant.
+ */
 import { fileURLToPath } from 'node:url'
 import { buildMutant } from './build-mutant.ts'
 import { clientMutants } from './client-mutants.ts'
@@ -12,8 +15,9 @@ export function findMutant(name: string): Mutant | undefined {
 }
 
 /**
- * Builds the mutant in this folder. Returns Node arguments and environment that make a server or a
- * driver run as the mutant. Works only from the built lab.
+ * Builds the mutant in this folder. Returns the Node arguments and environment variables with which
+ * a server or a workload process runs as the mutant. Works only when called from the built chaos
+ * test.
  */
 export function launchAs(
   mutant: Mutant,
@@ -29,5 +33,5 @@ export function launchAs(
   }
 }
 
-/** Root of the repository, from the built lab or from its source. */
+/** Path of the repository's root, seen both from the built file and from its source. */
 export const repositoryRoot = fileURLToPath(new URL('../../../../', import.meta.url))

@@ -1,7 +1,7 @@
 /**
- * Tests the checker itself: runs each mutant briefly and checks whether a rule that it breaks was
- * reported. A mutant that exceeds its time limit or fails to start is not caught, unless the
- * history that it left shows a broken rule.
+ * Tests the checker itself: runs each mutant (Chorus with one added bug) briefly, and checks
+ * whether the checker reports a rule that the bug breaks. A mutant that exceeds its time limit or
+ * fails to start does not count as caught, unless its history shows a broken rule.
  */
 import type { RuleId } from '../checker/index.ts'
 import type { RunReport } from '../report/index.ts'
@@ -10,11 +10,11 @@ import type { Mutant } from './mutant.ts'
 export interface MutantVerdict {
   readonly mutant: string
   readonly isCaught: boolean
-  /** All rules that were broken. */
+  /** All rules that the checker reported as broken. */
   readonly broken: readonly RuleId[]
   readonly expected: readonly RuleId[]
   readonly seconds: number
-  /** Error text; set when there is no report. */
+  /** Error text, if the run failed and there is no report. */
   readonly problem?: string
 }
 

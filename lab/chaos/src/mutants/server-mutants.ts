@@ -1,15 +1,16 @@
 /**
- * Mutants of the server, in the order of a message's path: store, publish, deliver, resume, watch.
+ * Bugs that are added to the server one at a time, to test the checker. They are in the order of a
+ * message's path: store, publish, deliver, resume, watch.
  */
 import type { Mutant } from './mutant.ts'
 
 /**
- * A fault with hardly any effect. It gives the run time in which members join and leave and clients
- * restart.
+ * A fault with hardly any effect, for mutants that need no fault. It gives the run time in which
+ * members join and leave and clients restart.
  */
 const calm = ['F5']
 
-/** Result of an append that did not happen. */
+/** Result of storing a message, for a bug that reports success without storing it. */
 const storedForCertain = "{ outcome: 'stored', seq: 1, at: new Date().toISOString(), xid: 0, detail: null }"
 
 const mutants: readonly Omit<Mutant, 'package'>[] = [

@@ -1,10 +1,11 @@
 /**
- * Runs plain Socket.IO with its Redis adapter under the same kinds of faults, for the same checker.
- * It must fail, or the checker proves nothing.
+ * Runs a comparison server of Socket.IO and its Redis adapter under the same kinds of faults as
+ * Chorus, with the same checker. The checker must find lost messages, or its verdicts prove
+ * nothing.
  *
- * Rooms of users are spread over several servers, and every client sends and waits for
- * acknowledgements. Redis loses its subscribers' connections and is restarted. Clients reconnect by
- * themselves, like the stock client.
+ * Rooms of users are spread over several servers, and every client sends messages and waits for
+ * acknowledgements. Redis loses its subscribers' connections and is restarted. Clients reconnect
+ * automatically, as socket.io-client does.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
@@ -64,7 +65,7 @@ interface Room {
   readonly members: readonly string[]
 }
 
-/** Runs the peer and leaves the history in the folder. */
+/** Runs the comparison server, and writes the history to the folder. */
 export async function runSocketIoPeer(options: PeerOptions): Promise<void> {
   const writer = new HistoryWriter({ folder: options.folder, origin: 'peer' })
   const [redis, postgres] = await Promise.all([startRedis(), startPostgres()])
@@ -122,7 +123,7 @@ async function makeTables(databases: Databases, url: string, rooms: readonly Roo
     [],
     url,
   )
-  // Joins take the first seqs of each room, as they do in a log that stores joins.
+  // Joins get the first sequence numbers of each room, as in a log that stores joins.
   for (const { id, members } of rooms) {
     await databases.query('insert into rooms values ($1, $2)', [id, members.length], url)
   }
@@ -213,7 +214,7 @@ async function connectClient(
   return { name, user, rooms, socket }
 }
 
-/** Sends one message after another. Each is retried until it is acknowledged. */
+/** Sends one message after another. Each message is retried until it is acknowledged. */
 async function keepSending(writer: HistoryWriter, client: Client, everyMs: number, signal: AbortSignal): Promise<void> {
   const { rooms } = client
   const isOver = (): boolean => signal.aborted
@@ -257,9 +258,9 @@ async function sendUntilAnswered(
 }
 
 /**
- * Sends a last message to each room while Redis keeps losing its subscribers. A subscriber
+ * Sends a last message to each room while Redis repeatedly loses its subscribers. A subscriber
  * reconnects no earlier than 50 ms after a cut, so these messages reach no other server. This makes
- * the loss certain instead of a matter of chance.
+ * the loss certain and not a matter of chance.
  */
 async function sendLastWords(
   writer: HistoryWriter,
@@ -281,7 +282,7 @@ async function sendLastWords(
       }
     })()
     await sendUntilAnswered(writer, speaker, room, () => false)
-    // The server publishes the message right before it acknowledges it.
+    // The server publishes a message right before it acknowledges it.
     await pause(publishMs)
     cutting.abort()
     await keepCutting
@@ -310,8 +311,8 @@ function describeCut(id: number) {
 }
 
 /**
- * Alternates between two faults: cuts the subscribers' connections, or kills Redis and starts it
- * empty.
+ * Injects one of two alternating faults: cuts the subscribers' connections, or kills Redis and
+ * starts it empty.
  */
 async function breakRedis(writer: HistoryWriter, redis: Redis, id: number): Promise<void> {
   const isCut = id % 2 === 1

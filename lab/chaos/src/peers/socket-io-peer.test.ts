@@ -1,6 +1,6 @@
 /**
- * The peer must fail, or the checker proves nothing. Uses real Redis and Postgres; skipped without
- * them.
+ * Runs a comparison server of Socket.IO under faults. The checker must find lost messages, or its
+ * verdicts prove nothing. Uses a real Redis and Postgres; skipped without them.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,8 +10,8 @@ import { describe, expect, it } from 'vitest'
 import { reportHistory } from '../report/index.ts'
 import { runSocketIoPeer } from './run-socket-io-peer.ts'
 
-describe.skipIf(!hasRedis() || !hasPostgres())('plain Socket.IO with its Redis adapter', () => {
-  it('loses messages under Redis faults, and the checker reports it', { timeout: 120_000 }, async () => {
+describe.skipIf(!hasRedis() || !hasPostgres())('Socket.IO with its Redis adapter', () => {
+  it('the checker finds that Socket.IO loses messages when Redis fails', { timeout: 120_000 }, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'chorus-peer-'))
     try {
       const options = { folder, seed: 1, commit: 'test', faults: 2, servers: 2, clients: 10, rate: 200 }
@@ -19,7 +19,8 @@ describe.skipIf(!hasRedis() || !hasPostgres())('plain Socket.IO with its Redis a
       const { result } = reportHistory(folder, { peer: 'socket-io' })
       const broken = result.rules.filter(({ verdict }) => verdict === 'broken').map(({ id }) => id)
       expect(broken).toContain('A13')
-      // The peer stores before it acknowledges, so no message is lost from the log or invented.
+      // The comparison server stores each message before it acknowledges it, so its log loses and
+      // invents no message.
       for (const id of ['A1', 'A3', 'A4', 'A6']) expect(broken).not.toContain(id)
     } finally {
       rmSync(folder, { recursive: true, force: true })

@@ -1,6 +1,6 @@
 /**
- * Tests every mode of the proxy with real sockets: which data passes, and which closes each end
- * sees.
+ * Tests every fault that the proxy can simulate with real sockets: which data passes, and how each
+ * end sees the connection close.
  */
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
@@ -10,7 +10,9 @@ import { FaultProxy } from './fault-proxy.ts'
 import { heldBytesMax } from './flow.ts'
 import { PublishFaults } from './publish-faults.ts'
 
-/** A target that stores what it receives and sends the response that the test sets. */
+/**
+ * A server behind the proxy. It stores what it receives and sends the response that the test sets.
+ */
 class Target {
   readonly sockets: Socket[] = []
   received = Buffer.alloc(0)
@@ -84,7 +86,7 @@ afterEach(async () => {
 const text = (caller: Caller): string => caller.received.toString()
 
 describe('the fault proxy', () => {
-  it('passes data both ways, and the end of a stream after it', async () => {
+  it('the fault proxy passes data both ways, then the end of the stream', async () => {
     const caller = call()
     caller.socket.end('hello')
     await waitForFact(() => text(caller) === 'hello')
@@ -92,7 +94,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => proxy.connectionCount === 0)
   })
 
-  it('delays one direction and keeps the order under jitter', async () => {
+  it('the fault proxy delays one direction and keeps the order', async () => {
     proxy.shape({ forward: { latencyMs: 100, jitterMs: 50 } })
     const caller = call()
     const startedAt = performance.now()
@@ -105,7 +107,7 @@ describe('the fault proxy', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(99)
   })
 
-  it('limits the rate', async () => {
+  it('the fault proxy limits the rate', async () => {
     proxy.shape({ back: { bytesPerSecond: 20_000 } })
     const caller = call()
     const startedAt = performance.now()
@@ -114,7 +116,7 @@ describe('the fault proxy', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(400)
   })
 
-  it('stalls one direction, holds a bounded part and continues later', async () => {
+  it('the fault proxy stalls one direction, holding a limited amount', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -122,8 +124,8 @@ describe('the fault proxy', () => {
     const much = Buffer.alloc(16 * 1024 * 1024, 'b')
     caller.socket.write(much)
     await waitForFact(() => proxy.heldBytes >= heldBytesMax)
-    // The other direction is free. The arrival of the target's data proves that nothing went
-    // forward before it.
+    // The other direction is not stalled. When the target's data arrives, it is certain that no
+    // stalled data has passed before it.
     target.sockets[0]!.write('c')
     await waitForFact(() => text(caller) === 'ac')
     expect(target.received.length).toBe(1)
@@ -133,7 +135,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => target.received.length === 1 + much.length, { timeoutMs: 10_000 })
   })
 
-  it('hides a close while stalled, then resets the other end', async () => {
+  it('the fault proxy hides a close while it stalls a connection', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -147,7 +149,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => caller.end !== 'open')
   })
 
-  it('cuts old and new connections after the given number of bytes', async () => {
+  it('the fault proxy cuts connections after a given number of bytes', async () => {
     proxy.shape({ back: { cutAfterBytes: 5 } })
     const caller = call()
     caller.socket.write('0123456789')
@@ -163,7 +165,7 @@ describe('the fault proxy', () => {
     expect(target.received.toString().endsWith('abcde')).toBe(true)
   })
 
-  it('resets all connections or a share of them', async () => {
+  it('the fault proxy resets all connections or a share of them', async () => {
     const all = [call(), call(), call()]
     for (const caller of all) caller.socket.write('x')
     await waitForFact(() => all.every((caller) => text(caller) === 'x'))
@@ -175,7 +177,7 @@ describe('the fault proxy', () => {
     expect(proxy.reset(0)).toBe(0)
   })
 
-  it('makes existing connections half-open and leaves new ones alone', async () => {
+  it('the fault proxy makes only existing connections half-open', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -195,7 +197,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => proxy.connectionCount === 1)
   })
 
-  it('refuses new connections and keeps old ones', async () => {
+  it('the fault proxy refuses new connections and keeps old ones', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -210,7 +212,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => text(next) === 'c')
   })
 
-  it('passes a marked request and loses its reply', async () => {
+  it('the fault proxy passes a marked request and loses its reply', async () => {
     proxy.cutReplies('commit', 1)
     const caller = call()
     caller.socket.write('select')
@@ -225,7 +227,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => text(next) === 'commit')
   })
 
-  it('connects to another target after retarget', async () => {
+  it('the fault proxy connects to a new target after retarget', async () => {
     const other = new Target()
     other.answer = () => Buffer.from('other')
     proxy.retarget(await other.listen())
@@ -236,7 +238,7 @@ describe('the fault proxy', () => {
   })
 })
 
-describe('publish faults', () => {
+describe('the faults of Redis publishes', () => {
   const encode = (...parts: string[]): string =>
     `*${parts.length}\r\n${parts.map((part) => `$${Buffer.byteLength(part)}\r\n${part}\r\n`).join('')}`
   let faults: PublishFaults
@@ -255,14 +257,14 @@ describe('publish faults', () => {
     await link.close()
   })
 
-  /** Returns the port of the target behind the plain proxy, found by a connection through it. */
+  /** Returns the port of the target, found through a connection over the proxy without faults. */
   async function portOf(): Promise<number> {
     call().socket.write('')
     await waitForFact(() => target.sockets.length === 1)
     return (target.sockets[0]!.address() as AddressInfo).port
   }
 
-  it('loses, doubles and delays only publishes, however bytes are split', async () => {
+  it('only publishes are lost, doubled and delayed, however bytes are split', async () => {
     const caller = new Caller(link.port)
     callers.push(caller)
     const write = async (bytes: string): Promise<void> => {

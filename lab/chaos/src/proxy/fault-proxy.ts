@@ -1,19 +1,23 @@
 /**
- * A TCP proxy that simulates a bad network between two parts. Each direction can be late, slow or
- * silent. Connections can be cut, reset, half-open or refused, and replies can be lost.
+ * A TCP proxy that simulates a bad network between two processes. Each direction can be late, slow
+ * or silent. Connections can be cut, reset, half-open (dead without notice) or refused, and replies
+ * can be lost.
  *
- * It listens on one port for its whole life. So the part behind it can be killed, restarted or
- * replaced (`retarget`) without a new address for its callers.
+ * The proxy listens on one port for its whole life. So the process behind it can be killed,
+ * restarted or replaced (`retarget`) without a new address for its callers.
  */
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
 import { Flow } from './flow.ts'
 import type { FlowRule } from './flow.ts'
 
-/** `forward`: from the connecting side to the target. `back`: the opposite direction. */
+/**
+ * Direction of data. `forward`: from the connecting side to the target. `back`: the opposite
+ * direction.
+ */
 export type Direction = 'forward' | 'back'
 
-/** Inspects, and may change, the data that passes on one connection. */
+/** Inspects, and may change, the data that passes on one connection of the proxy. */
 export interface Tap {
   forward?(data: Buffer): Buffer | undefined
   back?(data: Buffer): Buffer | undefined
@@ -22,13 +26,13 @@ export interface Tap {
 
 export interface FaultProxyOptions {
   readonly targetPort: number
-  /** Source of randomness for jitter. A run passes its seeded one. */
+  /** Source of random numbers for delays. A chaos run passes a source that depends on its seed. */
   readonly random?: () => number
-  /** Creates a tap for each connection. */
+  /** Creates the tap of a new connection. */
   readonly tap?: (target: { readonly port: number }) => Tap
 }
 
-/** Maximum number of simultaneous connections. A further one is reset at once. */
+/** Maximum number of simultaneous connections. The proxy resets any further connection. */
 const connectionsMax = 10_000
 
 interface Pair {
@@ -36,10 +40,14 @@ interface Pair {
   readonly far: Socket
   readonly forward: Flow
   readonly back: Flow
-  /** Half-open: a close of one end is no longer passed to the other end. */
+  /**
+   * Whether the connection is half-open: the proxy no longer passes a close of one end to the other
+   * end.
+   */
   isSevered: boolean
   /**
-   * True if one end closed while the direction was stalled, so the other end does not know of it.
+   * True if one end closed while its direction was stalled, so that the other end does not know of
+   * it.
    */
   isOrphaned: boolean
   isReplyDoomed: boolean
@@ -96,39 +104,40 @@ export class FaultProxy {
     return this.#cutReplyCount
   }
 
-  /** Bytes held by all connections. */
+  /** Number of bytes that the proxy currently holds for all connections. */
   get heldBytes(): number {
     let bytes = 0
     for (const { forward, back } of this.#pairs) bytes += forward.heldBytes + back.heldBytes
     return bytes
   }
 
-  /** Sends new connections to another port from now on. */
+  /** Connects new callers to another target port from now on. */
   retarget(port: number): void {
     this.#targetPort = port
   }
 
   /**
-   * Sets the rules of both directions from now on. A direction without a rule passes data at once.
+   * Sets how data passes in each direction from now on, such as delayed or stalled. A direction
+   * without a rule passes data immediately.
    */
   shape(rules: { readonly [Name in Direction]?: FlowRule }): void {
     this.#rules = { forward: rules.forward ?? free, back: rules.back ?? free }
     this.#kick()
   }
 
-  /** Lets everything pass again. Severed connections stay dead, as in a real network. */
+  /** Ends all faults. Half-open connections stay dead, as in a real network. */
   heal(): void {
     this.#isRefusing = false
     this.#cut = undefined
     this.shape({})
   }
 
-  /** Resets new connections at once. */
+  /** Resets each new connection immediately, or stops doing so. */
   refuse(isRefusing = true): void {
     this.#isRefusing = isRefusing
   }
 
-  /** Resets all connections, or a random share of them. Returns their number. */
+  /** Resets all connections, or a random share of them. Returns the number of reset connections. */
   reset(share = 1): number {
     let count = 0
     for (const pair of [...this.#pairs]) {
@@ -140,8 +149,8 @@ export class FaultProxy {
   }
 
   /**
-   * Makes every present connection silent permanently, without FIN or RST for either end. New
-   * connections are not affected. Returns the number of connections.
+   * Makes all current connections half-open: permanently silent, without FIN or RST for either end.
+   * New connections are not affected. Returns the number of current connections.
    */
   sever(): number {
     for (const pair of this.#pairs) {
@@ -153,8 +162,9 @@ export class FaultProxy {
   }
 
   /**
-   * For the next `times` requests that contain `marker`: passes the request to the target, then
-   * cuts both ends at the first byte of the reply. So the work is done but the response is lost.
+   * Loses the replies to the next `times` requests that contain `marker`. Passes each such request
+   * to the target, then resets both ends at the first byte of the reply. So the work is done but
+   * the reply is lost.
    */
   cutReplies(marker: string, times: number): void {
     this.#cut = { marker, left: times }
@@ -170,8 +180,8 @@ export class FaultProxy {
     for (const pair of [...this.#pairs]) {
       pair.forward.kick()
       pair.back.kick()
-      // The network is back. In reality, the next packet of the other end would get a reset from a
-      // host that does not know the connection.
+      // The stall is over, and one end is gone. On a real network, the next packet of the other end
+      // would now get a reset from a host that does not know the connection.
       if (pair.isOrphaned && !pair.forward.isStalled && !pair.back.isStalled) this.#resetPair(pair)
     }
   }
@@ -234,8 +244,8 @@ export class FaultProxy {
   }
 
   /**
-   * Handles the close of one end. Closes the other end at once, unless the direction to it is
-   * stalled or the connection is severed.
+   * Handles the close of one end of a connection. Closes the other end too, unless the direction to
+   * it is stalled or the connection is half-open.
    */
   #ended(pair: Pair, gone: Socket, other: Socket): void {
     const isStalled = gone === pair.near ? pair.forward.isStalled : pair.back.isStalled

@@ -1,32 +1,35 @@
 /**
- * One direction of one connection through the proxy. Takes data from the source, holds it as the
- * rule says (late, slowly or not at all), and passes it to the sink in order.
+ * One direction of one connection through the fault proxy. Takes data from the source, holds it as
+ * the rule says (late, slowly or not at all), and passes it to the sink in order.
  *
- * Guarantee: data is never changed or reordered. The amount of held data is bounded. When the bound
- * is reached, the source is not read any more, so the sender notices a slow connection as on a real
- * network.
+ * Guarantee: data is never changed or reordered by a rule. The amount of held data is limited. When
+ * the limit is reached, the proxy stops reading from the source, so the sender notices a slow
+ * connection as on a real network.
  */
 import type { Socket } from 'node:net'
 
-/** Rule for the bytes of one direction. Without any field, bytes pass at once. */
+/** Rule for the bytes of one direction. With no field set, bytes pass immediately. */
 export interface FlowRule {
-  /** Time added to each piece of data. */
+  /** Delay of each piece of data. */
   readonly latencyMs?: number
-  /** Maximum of the random time added to the latency. The order is kept. */
+  /** Maximum of the random time that is added to the delay. The order is kept. */
   readonly jitterMs?: number
   readonly bytesPerSecond?: number
   /**
-   * If true, nothing passes until another rule is set. The source's kernel buffer fills up, as when
+   * If true, no data passes until another rule is set. The source's kernel buffer fills up, as when
    * the network is down.
    */
   readonly isStalled?: boolean
-  /** Number of further bytes of this connection after which both ends are reset. */
+  /** Number of bytes that may still pass. Then both ends are reset. */
   readonly cutAfterBytes?: number
 }
 
-/** Maximum number of bytes that one direction of a connection holds before its source is paused. */
+/**
+ * Maximum number of bytes that one direction of a connection holds. Then the proxy stops reading
+ * from the source.
+ */
 export const heldBytesMax = 262_144
-/** Interval between pieces at a limited rate. */
+/** Time between two pieces of data at a limited rate. */
 const rateSliceMs = 20
 
 interface Held {
@@ -38,10 +41,12 @@ export interface FlowOptions {
   readonly source: Socket
   readonly sink: Socket
   readonly rule: () => FlowRule
-  /** Called with each piece as it arrives. Returns its replacement, or undefined to drop it. */
+  /**
+   * Called with each piece of data as it arrives. Returns its replacement, or undefined to drop it.
+   */
   readonly onData?: ((data: Buffer) => Buffer | undefined) | undefined
   readonly random: () => number
-  /** Called when the limit of bytes is reached. Must reset both ends. */
+  /** Called when `cutAfterBytes` bytes have passed. Must reset both ends. */
   readonly onCut: () => void
 }
 
@@ -76,7 +81,7 @@ export class Flow {
     return this.#heldBytes
   }
 
-  /** Applies a changed rule. */
+  /** Applies the current rule after it has changed. */
   kick(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
@@ -84,8 +89,8 @@ export class Flow {
   }
 
   /**
-   * Stops passing data permanently, without closing the sink. Still reads the source, so that its
-   * close is noticed.
+   * Stops passing data permanently, without closing the sink. Still reads from the source, so that
+   * a close of the source is noticed.
    */
   die(): void {
     this.stop()

@@ -1,30 +1,39 @@
 /**
- * Falsifies publishes to Redis. It reads commands of the Redis protocol as they pass. A PUBLISH or
- * SPUBLISH may be lost, late, doubled or reordered. A dropped publish is replaced by an empty one
- * to another channel, so the publisher gets its usual response and notices nothing. Late and
- * doubled publishes are sent over a separate connection of the tap.
+ * Simulates faults of publishes to Redis, on a connection from a server to Redis. Reads the
+ * commands of the Redis protocol as they pass, and makes each PUBLISH or SPUBLISH lost, late,
+ * doubled or reordered. In place of a dropped publish it sends an empty one to another channel, so
+ * the publisher gets its usual response and notices nothing. Late and doubled publishes are sent
+ * over a separate connection.
  */
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import type { Tap } from './fault-proxy.ts'
 
-/** Shares from 0 to 1 of the publishes. The rest passes unchanged. */
+/**
+ * Shares (from 0 to 1) of the publishes that each fault affects. All other publishes pass
+ * unchanged.
+ */
 export interface PublishRule {
   readonly lostShare?: number
   readonly doubledShare?: number
-  /** Share of publishes that arrive late, by up to `lateMs`, and so after later publishes. */
+  /** Share of publishes that arrive up to `lateMs` late, and so after later publishes. */
   readonly lateShare?: number
   readonly lateMs?: number
 }
 
-/** Maximum length of a command that is parsed. A longer one passes unchanged. */
+/** Maximum length of a command that is parsed. A longer command passes unchanged. */
 const commandMaxBytes = 8 * 1024 * 1024
-/** Maximum number of delayed publishes. Beyond it, late publishes are lost. */
+/**
+ * Maximum number of delayed publishes. When it is reached, publishes that would be late are lost.
+ */
 const waitingMax = 20_000
 
 const nothing = Buffer.from('*3\r\n$7\r\nPUBLISH\r\n$11\r\nchorus:lost\r\n$0\r\n\r\n')
 
-/** Splits a stream into whole commands (arrays of bulk strings). Other data passes unchanged. */
+/**
+ * Splits a stream of the Redis protocol into whole commands (arrays of bulk strings). Other data
+ * passes unchanged.
+ */
 class CommandReader {
   #rest: Buffer = Buffer.alloc(0)
 
@@ -45,7 +54,7 @@ class CommandReader {
   }
 }
 
-/** Returns the length of the first command in bytes; undefined while it is incomplete. */
+/** Returns the length in bytes of the first command; undefined while it is incomplete. */
 function commandLength(bytes: Buffer): number | undefined {
   if (bytes.length === 0) return undefined
   let at = bytes.indexOf('\r\n')
@@ -86,7 +95,7 @@ export class PublishFaults {
     this.#rule = rule
   }
 
-  /** Creates the tap of one connection; passed to the proxy. */
+  /** Creates the tap of one connection, for the fault proxy. */
   readonly tap = (): Tap => {
     const reader = new CommandReader()
     return {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { Random } from './random.ts'
 
-describe('random numbers', () => {
-  it('draws the same values for the same name, with independent branches', () => {
+describe('the random numbers of a run', () => {
+  it('the same seed and branch name give the same random values', () => {
     const one = new Random('a')
     const other = new Random('a')
     other.branch('b').next()
@@ -11,7 +11,7 @@ describe('random numbers', () => {
     expect(one.branch('b').next()).not.toBe(one.branch('c').next())
   })
 
-  it('covers its whole range, ends included, about evenly', () => {
+  it('random integers cover their whole range about evenly', () => {
     const random = new Random('even')
     const counts = new Map<number, number>()
     for (let index = 0; index < 10_000; index += 1) {

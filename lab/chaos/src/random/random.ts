@@ -1,7 +1,7 @@
 /**
- * Random numbers of a run. Everything is drawn from the seed alone, so the same seed draws the same
- * values. Each part draws from its own branch, so one part's draws do not change another part's
- * values.
+ * The random numbers of a chaos run. They depend on the seed alone, so the same seed gives the same
+ * values. Each part of the run draws from a branch of its own, so the draws of one part do not
+ * change the values of another.
  */
 import { hashText } from '../history/hash-text.ts'
 
@@ -37,7 +37,10 @@ export class Random {
     return item
   }
 
-  /** Picks an item by weight. Never picks an item with weight 0. */
+  /**
+   * Picks a random item with a probability proportional to its weight. Never picks an item with
+   * weight 0.
+   */
   pickWeighted<Item>(items: readonly (readonly [item: Item, weight: number])[]): Item {
     const sum = items.reduce((total, [, weight]) => total + weight, 0)
     let left = this.next() * sum
@@ -59,7 +62,7 @@ export class Random {
     return shuffled
   }
 
-  /** Returns a separate generator. The same name gives the same values. */
+  /** Returns a separate generator for a part of the run. The same name gives the same values. */
   branch(name: string): Random {
     return new Random(`${this.#name}/${name}`)
   }

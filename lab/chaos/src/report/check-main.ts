@@ -1,6 +1,6 @@
 /**
- * `node lab/chaos/dist/report/check-main.js <folder>`: judges the history of a run again and prints
- * the result.
+ * `node lab/chaos/dist/report/check-main.js <folder>`: checks the history of an earlier chaos run
+ * again, and prints the result.
  */
 import { reportHistory } from './report-history.ts'
 import { toTerminal } from './report-run.ts'

@@ -1,3 +1,3 @@
-/** Reports: one run as text and as JSON, and summaries of many runs. */
+/** Reports of the chaos test: one run as text and as JSON, and summaries of many runs. */
 export { reportHistory } from './report-history.ts'
 export { type RunReport, toTerminal, writeReport } from './report-run.ts'

@@ -1,6 +1,6 @@
 /**
- * Makes a report from a folder with a history: reads and judges it, and copies the run's settings
- * from it.
+ * Makes a report from the folder of a chaos run: reads and checks its history, and copies the run's
+ * settings from it.
  */
 import { type CheckSettings, checkHistory, loadHistory } from '../checker/index.ts'
 import type { RunReport } from './report-run.ts'

@@ -1,7 +1,7 @@
 /**
- * The report of a run, in three forms: a table for the terminal, JSON for later summaries, and a
- * Markdown file next to it. Each verdict comes with the number n of judged cases, and with the
- * claim that 0 of n allows.
+ * The report of a chaos run, in three forms: a table for the terminal, JSON for later summaries,
+ * and a Markdown file with the same name. Each verdict comes with the number n of judged cases, and
+ * with the claim that no violation in n cases allows.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +20,10 @@ export interface RunReport {
   readonly result: CheckResult
 }
 
-/** Returns the text for the terminal: a line per rule, with the first witnesses of broken rules. */
+/**
+ * Returns the report as text for the terminal: a line per rule, with the first violations of broken
+ * rules.
+ */
 export function toTerminal({ result, seed, name }: RunReport): string {
   const { counts, latencies } = result
   const lines = [`${name}, seed ${seed}: ${describeCounts(counts)}`, '']
@@ -74,7 +77,7 @@ export function toMarkdown(report: RunReport): string {
   ].join('\n')
 }
 
-/** Writes `<name>.json` and `<name>.md`. Returns the path of the Markdown file. */
+/** Writes the report as `<name>.json` and `<name>.md`. Returns the path of the Markdown file. */
 export function writeReport(folder: string, fileName: string, report: RunReport): string {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, `${fileName}.json`), `${JSON.stringify(report, undefined, 2)}\n`)
@@ -84,8 +87,8 @@ export function writeReport(folder: string, fileName: string, report: RunReport)
 }
 
 /**
- * Returns the claim that 0 of n allows: with 95 % confidence, the true rate is below 3/n. No more
- * may be claimed.
+ * Returns the claim that no violation in n cases allows: with 95 % confidence, the true rate is
+ * below 3/n. No more may be claimed.
  */
 export function ruleOfThree(n: number): string {
   if (n === 0) return 'no bound'

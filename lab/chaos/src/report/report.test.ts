@@ -45,8 +45,8 @@ function writeRun(seed: number, isLossy: boolean): string {
   return run
 }
 
-describe('a report', () => {
-  it('shows how much was judged and what 0 of n allows to claim', () => {
+describe('the report of a chaos run', () => {
+  it('a chaos report shows how much was judged and what that proves', () => {
     const report = reportHistory(writeRun(1, false))
     const text = toTerminal(report)
     expect(text).toContain('model, seed 1: 2 messages acknowledged')
@@ -58,7 +58,7 @@ describe('a report', () => {
     expect(toMarkdown(report)).toContain('| A1 | lost acknowledgement | kept | 2 | 0 |')
   })
 
-  it('lists witnesses of a broken rule and claims nothing', () => {
+  it('a report with a broken rule lists violations and claims nothing', () => {
     const report = reportHistory(writeRun(1, true))
     const text = toTerminal(report)
     expect(text).toMatch(/^A1 .*broken/m)
@@ -68,13 +68,13 @@ describe('a report', () => {
     expect(toMarkdown(report)).toContain('## Witnesses')
   })
 
-  it('is written to the results folder and read again', () => {
+  it('a chaos report is written to the results folder and read again', () => {
     const path = writeReport(join(folder, 'results'), 'seed-1', reportHistory(writeRun(1, false)))
     expect(readFileSync(path, 'utf8')).toContain('# model, seed 1')
     expect(readReports(join(folder, 'results'))).toHaveLength(1)
   })
 
-  it('sums up runs without those of mutants', () => {
+  it('a summary of chaos runs skips runs of mutants', () => {
     const results = join(folder, 'results')
     for (const seed of [1, 2]) writeReport(results, `seed-${seed}`, reportHistory(writeRun(seed, false)))
     writeReport(results, 'mutant', reportHistory(writeRun(3, true), { mutant: 'x' }))
@@ -87,7 +87,7 @@ describe('a report', () => {
     expect(mixed).toContain('1 of 3 runs broke a rule (seeds 4); no claim.')
   })
 
-  it('applies the rule of three', () => {
+  it('the claim for n cases without a violation is a rate below 3/n', () => {
     expect(ruleOfThree(1_000_000)).toBe('fewer than 3.0e-6 of them at 95 % confidence')
     expect(ruleOfThree(0)).toBe('no bound')
   })

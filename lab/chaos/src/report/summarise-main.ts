@@ -1,6 +1,6 @@
 /**
- * `node lab/chaos/dist/report/summarise-main.js [results] [docs/chaos.md]`: sums up all runs of a
- * folder.
+ * `node lab/chaos/dist/report/summarise-main.js [results] [docs/chaos.md]`: sums up the reports of
+ * all chaos runs of a folder.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'

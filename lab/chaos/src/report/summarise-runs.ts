@@ -1,14 +1,15 @@
 /**
- * Sums up several runs: `node lab/chaos/dist/report/summarise-main.js <folder> [docs/chaos.md]`.
- * Skips runs of mutants and peers. Lists runs that broke a rule as such. Quantiles of several runs
- * cannot be added, so the table shows the worst of them, with their n.
+ * Sums up the reports of several chaos runs: `node lab/chaos/dist/report/summarise-main.js <folder>
+ * [docs/chaos.md]`. Skips runs of mutants and comparison servers. Lists the runs that broke a rule.
+ * Quantiles of several runs cannot be combined, so the table shows the worst run's quantile, and
+ * the number of values.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { RuleId, Verdict } from '../checker/index.ts'
 import { type RunReport, ruleOfThree } from './report-run.ts'
 
-/** Maximum number of reports in a summary. */
+/** Maximum number of reports that a summary includes. */
 const runsMax = 10_000
 
 export function readReports(folder: string): readonly RunReport[] {

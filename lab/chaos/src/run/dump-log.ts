@@ -1,6 +1,6 @@
 /**
- * Reads the final state from the database after the run went quiet: every row of the log, every
- * counter and every membership.
+ * Reads the final state of a chaos run from the database: every row of the log, every counter and
+ * every membership.
  */
 import { waitForFact } from '@chorus/testkit'
 import { hashText, kindOf, nowMicros } from '../history/index.ts'
@@ -25,7 +25,7 @@ interface Row extends Record<string, unknown> {
   readonly emoji: string | null
 }
 
-/** Writes the whole log to the history. Returns the number of rows. */
+/** Writes every row of the log to the history. Returns the number of rows. */
 export async function dumpLog(lab: Lab, writer: HistoryWriter): Promise<number> {
   for (const { conversation, seq, members } of await readTops(lab))
     writer.write({ t: nowMicros(), op: 'conversation', conversation, seq, members })
@@ -83,7 +83,7 @@ function hashOf(row: Row): number {
   }
 }
 
-/** Returns the current seq and members of every conversation. */
+/** Returns the newest sequence number (seq) and the members of every conversation. */
 export async function readTops(lab: Lab): Promise<readonly Top[]> {
   const read = () =>
     lab.query<{ id: string; seq: string; members: string[] | null }>(

@@ -1,6 +1,6 @@
 /**
- * Breaks and heals the cluster by schedule, while clients send, join and leave. After each fault it
- * waits until all clients have caught up.
+ * Injects and heals faults by schedule, while clients send, join and leave. After each fault, waits
+ * until all clients have caught up.
  */
 import { nowMicros } from '../history/index.ts'
 import { writeResources } from './resources.ts'
@@ -20,7 +20,10 @@ export async function injectFaults(run: Run, schedule: readonly ScheduledFault[]
   run.tellDrivers({ kind: 'churn', isOn: false })
 }
 
-/** Injects one fault. Returns a line about how long the clients took to catch up. */
+/**
+ * Injects and heals one fault. Returns a line for the terminal about how long the clients took to
+ * catch up.
+ */
 async function inject(run: Run, { id, fault, drawn, afterMs }: ScheduledFault): Promise<string> {
   const { lab } = run
   const { kind, name, affects, boundMs } = fault
@@ -32,7 +35,7 @@ async function inject(run: Run, { id, fault, drawn, afterMs }: ScheduledFault): 
     run.writer.write({ t: nowMicros(), op: 'fault', id, kind, name, phase, targets, affects, boundMs })
   }
   await run.wait(afterMs)
-  // Recorded before `begin`, so that no effect of the fault precedes it in time.
+  // Record the start before `begin`, so that no effect of the fault precedes it in time.
   write('start')
   await fault.begin(lab, drawn, workload)
   if (drawn.forMs > 0) await run.wait(drawn.forMs)

@@ -1,4 +1,7 @@
-/** Measurements of a run without faults: recovery from a storm, and memory with slow clients. */
+/**
+ * Measures two chaos runs without other faults: how fast clients recover from a reconnection storm,
+ * and how much memory slow clients cost.
+ */
 import { readResidentBytes } from '@chorus/testkit'
 import { readTops } from './dump-log.ts'
 import { withRun } from './run.ts'
@@ -10,13 +13,16 @@ const slowMs = 20_000
 const memoryEveryMs = 200
 
 export interface StormFigures {
-  /** Time from the cut until all clients are back and have caught up. */
+  /**
+   * Time between the cut of all connections and the moment when all clients are back and have
+   * caught up.
+   */
   readonly recoveryMs: number
-  /** Largest number of reads of one conversation's changes by one server. */
+  /** Largest number of reads of one conversation's changes from Postgres by one server. */
   readonly readsAtMost: number
 }
 
-/** Cuts all client connections at once. */
+/** Cuts all client connections at the same time, and measures the recovery. */
 export function measureStorm(options: RunOptions): Promise<StormFigures> {
   return withRun(options, async (run) => {
     const { lab } = run
@@ -24,7 +30,7 @@ export function measureStorm(options: RunOptions): Promise<StormFigures> {
     for (const reads of lab.reads) reads.reset()
     const cutAt = performance.now()
     for (const front of lab.fronts) front.reset()
-    // Messages sent while the clients are offline are the ones that they must catch up on.
+    // Messages sent in this time are those that the offline clients must catch up.
     await run.wait(stormAwayMs)
     await run.awaitTops('storm')
     const recoveryMs = performance.now() - cutAt
@@ -34,7 +40,7 @@ export function measureStorm(options: RunOptions): Promise<StormFigures> {
     for (const [server, { counts }] of lab.reads.entries()) {
       for (const [id, byStatement] of counts) {
         const reads = [...byStatement.values()].reduce((sum, count) => sum + count, 0)
-        // Statements can also name a user's id; count only those that name a conversation.
+        // A counted id can also be a user's; use only ids of conversations.
         if (!conversations.has(id) || reads <= readsAtMost) continue
         readsAtMost = reads
         most = `server-${server + 1} read ${id}: ${[...byStatement].map(([name, count]) => `${count} ${name}`).join(', ')}`
@@ -47,7 +53,7 @@ export function measureStorm(options: RunOptions): Promise<StormFigures> {
 
 /**
  * Compares the servers' memory while some clients do not read with their memory while all clients
- * read. Returns the growth of the server that grew most.
+ * read. Returns the growth in bytes of the server that grew most.
  */
 export function measureSlowGrowthBytes(options: RunOptions, pausedShare: number): Promise<number> {
   return withRun(options, async (run) => {
@@ -60,7 +66,7 @@ export function measureSlowGrowthBytes(options: RunOptions, pausedShare: number)
   })
 }
 
-/** Returns the highest memory of each server during this time. */
+/** Returns the highest memory of each server during the given time. */
 async function watchMemory(run: Run, forMs: number): Promise<number[]> {
   const most = run.lab.servers.map(() => 0)
   const endsAt = performance.now() + forMs

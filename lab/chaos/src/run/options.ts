@@ -1,6 +1,6 @@
 /**
- * The command line. Every number that shapes a run is an option with a default, and the history
- * records all of them.
+ * The command line of `npm run chaos`. Every number that shapes a run is an option with a default,
+ * and the history records all of them.
  */
 import { parseArgs } from 'node:util'
 
@@ -13,20 +13,23 @@ export interface Options {
   readonly rate: number
   readonly drivers: number
   /**
-   * Minimum number of acknowledged messages. If needed, the run continues sending after the last
-   * fault.
+   * Minimum number of acknowledged messages. If there are fewer after the last fault, the run
+   * continues to send.
    */
   readonly messages: number
-  /** If true, faults last as long as in the plan, and rare faults happen too. */
+  /** If true, faults last as long as planned, and rare faults happen too. */
   readonly isLong: boolean
   readonly mutant: string | undefined
   readonly isAllMutants: boolean
   readonly peer: string | undefined
-  /** Prefixes of the kinds of faults to use. */
+  /** Kinds of faults to use, given by the beginning of their names. */
   readonly only: readonly string[]
-  /** Time added to every bound, because the lab and the system under test share a machine. */
+  /**
+   * Time that the checker adds to every maximum time, because the chaos test and the tested servers
+   * share one machine.
+   */
   readonly slackMs: number
-  /** Whether to keep the history. */
+  /** Whether to keep the history of a run that broke no rule. */
   readonly isKeeping: boolean
   readonly scenario: 'faults' | 'storm' | 'slow'
   readonly out: string | undefined
@@ -50,7 +53,7 @@ export const usage = `npm run chaos -- [options]
   --keep            keep the history even if all rules were kept
   --out DIR         folder for history and report (lab/chaos/results/…)`
 
-/** Parses the command line. Throws an error of one line that names the wrong option. */
+/** Parses the command line. Throws an error with a one-line message that names the wrong option. */
 export function readOptions(args: readonly string[]): Options {
   const values = parse(args)
   const scenario = values.scenario

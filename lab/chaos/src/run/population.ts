@@ -1,4 +1,6 @@
-/** The participants of a run: users with their conversations, and the clients of each kind. */
+/**
+ * The participants of a chaos run: users with their conversations, and the clients of each kind.
+ */
 import { insertPeople } from '@chorus/testkit'
 import type { Person } from '../clients/person.ts'
 import type { Lab } from '../faults/lab.ts'
@@ -12,12 +14,12 @@ import type { ActorKind, ActorPlan } from '../workload/job.ts'
 export interface PopulationPlan {
   readonly conversations: ConversationPlan
   readonly kinds: readonly (readonly [ActorKind, number])[]
-  /** Number of users per client. Below 1, some users have several devices. */
+  /** Number of users per client. If it is below 1, some users have several clients. */
   readonly peoplePerClient: number
   readonly padChars: number
 }
 
-/** A mixture of all kinds. */
+/** A mixture of all kinds of clients and conversations. */
 export const mixedPopulation: PopulationPlan = {
   conversations: [
     ['hot', 2, 24],
@@ -42,7 +44,7 @@ export interface Population {
   readonly conversations: readonly ConversationSeed[]
 }
 
-/** Inserts the users and creates their conversations. Records each conversation. */
+/** Inserts the users, creates their conversations and records each conversation. */
 export async function populate(
   lab: Lab,
   plan: PopulationPlan,
@@ -51,8 +53,8 @@ export async function populate(
   writer: HistoryWriter,
 ): Promise<Population> {
   const peopleCount = Math.max(4, Math.round(clients * plan.peoplePerClient))
-  // Each person has one session for its own requests, one for the reader at the end, and the rest
-  // for clients that replace revoked ones. A hostile client needs a session, too.
+  // Each user gets one session for requests of the test itself, one for reading at the end, and
+  // spare ones for clients that replace revoked ones and for hostile clients.
   const sessionsEach = 5 + Math.ceil(clients / peopleCount) + Math.ceil(faults / 20)
   const people = await insertPeople(lab.cluster.postgres, lab.cluster.databaseUrl, peopleCount, sessionsEach)
   const conversations = await makeConversations(
@@ -71,7 +73,10 @@ export async function populate(
   return { people, conversations }
 }
 
-/** Draws the clients: their kind, the proxy they connect through, and the users they watch. */
+/**
+ * Draws the clients at random: their kind, the proxy through which they connect, and the users
+ * whose presence they watch.
+ */
 export function planActors(
   kinds: PopulationPlan['kinds'],
   clients: number,

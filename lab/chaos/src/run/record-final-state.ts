@@ -1,6 +1,6 @@
 /**
- * The end of a run: stops the load, waits until all clients have caught up, then reads everything
- * and records it.
+ * The end of a chaos run: stops the load, waits until all clients have caught up, then reads
+ * everything and records it.
  */
 import { readResidentBytes } from '@chorus/testkit'
 import { defaultSettings } from '../checker/rule.ts'
@@ -11,7 +11,7 @@ import type { Run } from './run.ts'
 
 const restMs = 2_500
 const memoryEveryMs = 200
-/** Maximum time to wait until the servers have returned the memory of a busy phase. */
+/** Maximum time to wait until idle servers have returned the memory that they used under load. */
 const memoryReturnMaxMs = 30_000
 
 export async function recordFinalState(run: Run): Promise<void> {
@@ -38,9 +38,9 @@ export async function recordFinalState(run: Run): Promise<void> {
 }
 
 /**
- * Waits until each server is within the limit of A16. V8 returns the memory of a busy phase only
- * after some seconds without work (decision 0019). So a measurement right after the last message
- * would show the load and not a leak.
+ * Waits until each server's memory is within the limit of checker rule A16. V8 returns the memory
+ * that it used under load only after some seconds without work (decision 0019). So a measurement
+ * right after the last message would show the load and not a leak.
  */
 async function awaitMemory(run: Run): Promise<void> {
   const endsAt = performance.now() + memoryReturnMaxMs

@@ -1,6 +1,6 @@
 /**
- * Records the resources that parts hold: memory and open files of processes, and Redis keys that
- * never expire.
+ * Records the resources that the cluster uses: memory and open files of processes, and Redis keys
+ * that never expire.
  */
 import { readdirSync } from 'node:fs'
 import { readResidentBytes } from '@chorus/testkit'
@@ -26,15 +26,18 @@ export function writeResources(lab: Lab, writer: HistoryWriter, phase: 'baseline
         fds,
       })
     } catch {
-      // The process is being killed now. The next measurement finds its successor.
+      // The process is being killed now. The next measurement finds the process that replaces it.
     }
   }
 }
 
-/** BullMQ's description of a queue. It is one small key without jobs, so it may lack an expiry. */
+/**
+ * Key of BullMQ's description of a queue. It is one small key per queue and contains no jobs, so it
+ * may lack an expiry.
+ */
 const queueDescription = /:\{jobs\}:\w+:meta$/
 
-/** Scans all our keys for keys without an expiry, and records the result. */
+/** Scans all Chorus keys in Redis for keys without an expiry, and records the result. */
 export async function writeRedisKeys(redis: Redis, writer: HistoryWriter): Promise<void> {
   let scanned = 0
   let withoutExpiry = 0

@@ -1,7 +1,7 @@
 /**
- * Executes one fault run, from starting the cluster to the finished history. Warms up, then breaks
- * and heals by schedule while clients send. At the end it stops the load and records the final
- * state. It judges nothing: the checker does, and gets only the history.
+ * Executes one chaos run, from starting the cluster to the finished history. Warms up, then injects
+ * and heals faults by schedule while clients send. At the end it stops the load and records the
+ * final state. Nothing is judged here: the checker does that, and gets only the history.
  */
 import { faults as allFaults, notRun } from '../faults/catalogue.ts'
 import type { LabShape } from '../faults/fault.ts'

@@ -1,6 +1,6 @@
 /**
- * One run in progress: the cluster, the driver processes with their clients, and the history. A
- * driver that breaks ends the run at the next wait, because such a run proves nothing.
+ * A chaos run in progress: the cluster, the workload processes with their clients, and the history.
+ * If a workload process fails, the run ends at its next wait, because such a run proves nothing.
  */
 import { mkdirSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem, type } from 'node:os'
@@ -25,16 +25,16 @@ export interface RunOptions {
   readonly drivers: number
   readonly rate: number
   readonly messages: number
-  /** Time that the checker will add to every bound. The run only records it. */
+  /** Time that the checker adds to every maximum time. The run only records it. */
   readonly slackMs: number
   readonly isLong: boolean
   readonly only: readonly string[]
   /** Conversations and clients of the run. Default: a mixture of all kinds. */
   readonly population?: PopulationPlan
-  /** Folder for the history. */
+  /** Folder for the history files. */
   readonly folder: string
   readonly commit: string
-  /** Node arguments for servers and drivers. Mutants are loaded through them. */
+  /** Node arguments for servers and workload processes. They load a mutant, if there is one. */
   readonly nodeArguments?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
   /**
@@ -45,13 +45,13 @@ export interface RunOptions {
   readonly say: (line: string) => void
 }
 
-/** Number of proxies in front of the balancer. */
+/** Number of fault proxies in front of the balancer. Each client connects through one of them. */
 export const frontCount = 4
 const warmUpMs = 2_000
 const patienceMsDefault = 60_000
 const problemsMax = 100
 
-/** Starts a run, lets `use` continue it, and stops everything. */
+/** Starts a run, passes it to `use`, and stops everything afterwards. */
 export async function withRun<Result>(options: RunOptions, use: (run: Run) => Promise<Result>): Promise<Result> {
   mkdirSync(options.folder, { recursive: true })
   const writer = new HistoryWriter({ folder: options.folder, origin: 'run' })
@@ -69,7 +69,7 @@ export class Run {
   readonly options: RunOptions
   readonly writer: HistoryWriter
   readonly patienceMs: number
-  /** Memory of each server after the warm-up. */
+  /** Memory of each server after the warm-up, by the server's name. */
   readonly baselineBytes = new Map<string, number>()
   readonly #population: PopulationPlan
   readonly #random: Random
@@ -95,7 +95,7 @@ export class Run {
     return this.#drivers
   }
 
-  /** Number of messages that were acknowledged so far. */
+  /** Number of messages acknowledged so far. */
   get acknowledged(): number {
     return this.#drivers.reduce((sum, { status }) => sum + status.acknowledged, 0)
   }
@@ -136,7 +136,7 @@ export class Run {
     for (const driver of this.#drivers) driver.tell(message)
   }
 
-  /** Sets the number of operations per second, for all drivers together. */
+  /** Sets the number of operations per second of all clients together. */
   tellRate(perSecond: number): void {
     this.tellDrivers({ kind: 'rate', perSecond: perSecond / this.#drivers.length })
   }
@@ -162,12 +162,12 @@ export class Run {
     this.#throwIfBroken()
   }
 
-  /** Records that a phase begins. */
+  /** Records in the history that a phase of the run begins. */
   phase(phase: 'warm-up' | 'faults' | 'quiet' | 'end'): void {
     this.writer.write({ t: nowMicros(), op: 'phase', phase })
   }
 
-  /** Prints a problem, up to a maximum number of problems. */
+  /** Prints a problem of the test itself. After a maximum number of problems, prints no more. */
   note(problem: string): void {
     this.#problemCount += 1
     if (this.#problemCount <= problemsMax) this.options.say(`! ${problem}`)
@@ -214,8 +214,8 @@ export class Run {
             fronts: lab.fronts.map(({ port }) => `http://127.0.0.1:${port}`),
             people,
             conversations,
-            // All clients of a person belong to one driver, because that driver assigns the
-            // person's sessions.
+            // All clients of a user belong to one workload process, because that process assigns
+            // the user's sessions.
             actors: plans.filter(({ person }) => person % count === index),
             churned: churned.filter((_id, place) => place % count === index),
             padChars: this.#population.padChars,

@@ -1,7 +1,7 @@
 /**
- * Two scenarios with the plan's numbers and with results of their own. `storm`: two thousand
- * clients are cut off at once. `slow`: a hundred clients do not read. The checker does not judge
- * their histories; the result is how long recovery took and what it cost.
+ * Two scenarios of the chaos test that have results of their own. `storm`: two thousand clients are
+ * cut off at the same time. `slow`: a hundred clients do not read. The checker does not judge their
+ * histories; the result is how long the recovery took and how much memory it cost.
  */
 import { measureSlowGrowthBytes, measureStorm } from './measure.ts'
 import type { PopulationPlan } from './population.ts'
@@ -15,8 +15,8 @@ const otherClients = 30
 const slowGrowthMaxBytes = 64 * 1024 * 1024
 const paddingChars = 12_000
 /**
- * Messages per second. High enough that a client that reads nothing exceeds its budget within the
- * measurement.
+ * Messages per second in the scenario `slow`. It is so high that a client that reads nothing
+ * exceeds its buffer limit during the measurement.
  */
 const slowRate = 8
 
@@ -37,7 +37,7 @@ const slowPopulation: PopulationPlan = {
   padChars: paddingChars,
 }
 
-/** Prints one line per goal. Returns 0 if every goal is met. */
+/** Runs the scenario `storm` and prints one line per goal. Returns 0 if every goal is met. */
 export async function runStorm(options: RunOptions, say: (line: string) => void): Promise<number> {
   const { recoveryMs, readsAtMost } = await measureStorm({
     ...options,

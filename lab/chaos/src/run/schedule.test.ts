@@ -1,6 +1,6 @@
 /**
- * Checks what is drawn from a seed: the same seed gives the same faults and targets, another seed
- * gives different ones.
+ * Checks the schedule of faults that is drawn from a seed: the same seed gives the same faults and
+ * targets, another seed gives different ones.
  */
 import { describe, expect, it } from 'vitest'
 import { faults } from '../faults/catalogue.ts'
@@ -16,14 +16,14 @@ function draw(seed: number, count: number, isLong = false): string[] {
   )
 }
 
-describe('the schedule', () => {
-  it('is the same for the same seed, and a shorter one is its prefix', () => {
+describe('the schedule of faults', () => {
+  it('the same seed gives the same fault schedule, of any length', () => {
     expect(draw(1, 100)).toEqual(draw(1, 100))
     expect(draw(1, 20)).toEqual(draw(1, 100).slice(0, 20))
     expect(draw(2, 20)).not.toEqual(draw(1, 20))
   })
 
-  it('eventually includes every fault, the slow ones only in long runs', () => {
+  it('every fault is scheduled eventually, slow faults only in long runs', () => {
     const kindsOf = (lines: string[]): Set<string> => new Set(lines.map((line) => line.slice(5).split(':')[0] ?? ''))
     const short = kindsOf(draw(3, 1_000))
     const long = kindsOf(draw(3, 1_000, true))
@@ -32,7 +32,7 @@ describe('the schedule', () => {
     expect(long.size).toBe(faults.length)
   })
 
-  it('uses only existing servers and proxies', () => {
+  it('scheduled faults use only existing servers and proxies', () => {
     const random = new Random('targets')
     for (const { drawn } of makeSchedule(random, faults, 2_000, { ...shape, isLong: true })) {
       expect(drawn.server).toBeGreaterThanOrEqual(0)
@@ -41,7 +41,7 @@ describe('the schedule', () => {
     }
   })
 
-  it('gives every fault a bound and a unique name', () => {
+  it('every fault has a maximum recovery time and a unique name', () => {
     expect(new Set(faults.map(({ name }) => name)).size).toBe(faults.length)
     for (const { boundMs } of faults) expect(boundMs).toBeGreaterThan(0)
   })

@@ -1,7 +1,7 @@
 /**
- * Makes the schedule of faults from the seed alone: kinds, targets and durations. Independent draws
- * could repeat one kind many times in a short run. So kinds come from a shuffled bag, which is used
- * up before the next one.
+ * Makes the schedule of faults from the seed alone: kinds, targets and durations. Independent
+ * random draws could repeat one kind many times in a short run. So the kinds come from a shuffled
+ * list, which is used up before the next list is shuffled.
  */
 import type { Drawn, Fault, LabShape } from '../faults/fault.ts'
 import type { Random } from '../random/random.ts'
@@ -10,11 +10,11 @@ export interface ScheduledFault {
   readonly id: number
   readonly fault: Fault
   readonly drawn: Drawn
-  /** Quiet time before the fault. */
+  /** Time without faults before this fault. */
   readonly afterMs: number
 }
 
-/** Number of copies in the bag for a fault of weight 1. */
+/** Number of times that a fault of weight 1 is in each shuffled list. */
 const copiesPerWeight = 5
 const longOnlyCopies = 2
 

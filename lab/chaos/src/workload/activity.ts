@@ -1,4 +1,6 @@
-/** Lets users chat: send, edit, react, read pages and type, in random conversations. */
+/**
+ * Lets the simulated users chat: send, edit, react, read pages and type, in random conversations.
+ */
 import type { Actor } from '../clients/actor.ts'
 import { readPage } from '../clients/http-calls.ts'
 import { RawActor } from '../clients/raw-actor.ts'
@@ -33,7 +35,7 @@ export interface ActivityOptions {
   readonly random: Random
   /** Returns whether the user is currently removed from the conversation. */
   readonly isRemoved: (conversation: string, user: string) => boolean
-  /** Reports a rejection as a problem of the driver. */
+  /** Watches a promise. If it rejects, this is reported as a problem of the test itself. */
   readonly track: (running: Promise<void>) => void
 }
 
@@ -81,7 +83,10 @@ export class Activity {
     }
   }
 
-  /** Sends in the bulk conversations until each client has its maximum of waiting messages. */
+  /**
+   * Sends to the conversations with many messages (role `bulk`) until each client has its maximum
+   * number of waiting messages.
+   */
   fillWindows(): void {
     for (const { actor } of this.#options.seats.list) {
       if (!(actor instanceof RawActor)) continue
@@ -98,7 +103,7 @@ export class Activity {
     return job.conversations.filter(
       ({ id, members }) =>
         members.includes(index) &&
-        // Removed members also try sometimes: the server must refuse them.
+        // Sometimes let removed members send, too: the server must refuse this.
         (!isRemoved(id, actor.person.id) || random.chance(removedTryChance)),
     )
   }

@@ -1,6 +1,7 @@
 /**
- * Lets clients come and go: members join and leave, clients restart and crash, second tabs open,
- * sessions are revoked. At most one such operation runs per client and per conversation.
+ * Lets members and clients come and go (churn): members join and leave, clients restart and crash,
+ * second tabs open, sessions are revoked. At most one such operation runs at a time for each client
+ * and each conversation.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { callForOutcome } from '../clients/http-calls.ts'
@@ -12,12 +13,12 @@ import type { ConversationSeed } from './conversations.ts'
 import type { DriverJob } from './job.ts'
 import type { Seats } from './seats.ts'
 
-/** Time for which a revoked client is watched before the driver stops it. */
+/** Time for which a client with a revoked session is watched before the workload stops it. */
 const revokedWatchMs = 3_000
 const tabLivesMs = 6_000
 /**
- * Share of removed members that rejoin at once, after `quickReturnSends` messages. A server may
- * miss both the removal and the rejoin.
+ * Share of removed members that rejoin after only `quickReturnSends` messages. A server may notice
+ * neither the removal nor the rejoin.
  */
 const quickReturnChance = 0.4
 const quickReturnSends = 15
@@ -27,16 +28,16 @@ export interface ChurnOptions {
   readonly seats: Seats
   readonly recorder: Recorder
   readonly random: Random
-  /** Reports a rejection as a problem of the driver. */
+  /** Watches a promise. If it rejects, this is reported as a problem of the test itself. */
   readonly track: (running: Promise<void>) => void
 }
 
 export class Churn {
   readonly #options: ChurnOptions
   readonly #conversations: ReadonlyMap<string, ConversationSeed>
-  /** Members who are currently removed, by conversation with churn. */
+  /** Users who are currently removed, by conversation. */
   readonly #removed = new Map<string, Set<string>>()
-  /** Names of clients and ids of conversations with a running operation. */
+  /** Names of clients, and ids of conversations, for which an operation is running. */
   readonly #busy = new Set<string>()
   #replacements = 0
   #isEnded = false
@@ -55,12 +56,12 @@ export class Churn {
     return this.#removed.get(conversation)?.has(user) === true
   }
 
-  /** Keeps operations that still wait from starting or stopping further clients. */
+  /** Prevents operations that are waiting now from starting or stopping more clients. */
   end(): void {
     this.#isEnded = true
   }
 
-  /** Removes or adds a random member of a conversation. */
+  /** Removes a random member from a random conversation, or adds a removed member again. */
   changeRandomMember(): void {
     const { job, seats, random } = this.#options
     if (!this.isOn || job.churned.length === 0) return
@@ -81,8 +82,8 @@ export class Churn {
   }
 
   /**
-   * Returns whether the change may have happened. A repeated request for the same change is
-   * harmless.
+   * Adds or removes a member. Returns false if this certainly failed. A caller may repeat the same
+   * request.
    */
   async #changeMember(
     conversation: string,
@@ -115,7 +116,10 @@ export class Churn {
     return true
   }
 
-  /** Restarts or crashes a random client of the SDK, deletes its store, or opens a second tab. */
+  /**
+   * Restarts or crashes a random client that uses the client library, deletes its store, or opens a
+   * second tab.
+   */
   restartRandomClient(): void {
     if (!this.isOn) return
     const { seats, random } = this.#options
@@ -137,7 +141,7 @@ export class Churn {
         case 'crash':
           return actor.crash()
         case 'lose':
-          // One of two tabs cannot lose the store that both share.
+          // A store that two tabs share is not deleted; restart the client instead.
           return actor.isSharing ? actor.restart() : actor.loseStore()
         case 'copied-tab':
           return this.#openTab(actor, 'copied')
@@ -147,10 +151,7 @@ export class Churn {
     })
   }
 
-  /**
-   * Runs another client for a while: on a copy of the store, or on the store itself as a second
-   * tab.
-   */
+  /** Opens a second tab for a while: a client with a copy of the store, or with the same store. */
   async #openTab(of: SdkActor, store: 'copied' | 'shared'): Promise<void> {
     const { seats, track } = this.#options
     this.#replacements += 1
@@ -167,7 +168,9 @@ export class Churn {
     }, tabLivesMs)
   }
 
-  /** Revokes the session of a random client, and replaces the client after a while. */
+  /**
+   * Revokes the session of a random client. Later replaces the client by one with another session.
+   */
   revokeRandomSession(): void {
     if (!this.isOn) return
     const { job, seats, recorder, random } = this.#options
@@ -197,7 +200,7 @@ export class Churn {
     })
   }
 
-  /** Runs `run` and marks `name` as busy until it ends. */
+  /** Runs `run`, and marks `name` (a client or a conversation) as busy until it ends. */
   #exclusively(name: string, run: () => Promise<void>): void {
     this.#busy.add(name)
     this.#options.track(run().finally(() => this.#busy.delete(name)))

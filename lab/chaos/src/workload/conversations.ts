@@ -1,4 +1,4 @@
-/** The conversations of a run. They are created over HTTP, as a client does. */
+/** The conversations of a chaos run. They are created over HTTP, as a client does. */
 import { signedIn } from '../clients/person.ts'
 import type { Person } from '../clients/person.ts'
 import type { Random } from '../random/random.ts'
@@ -12,17 +12,19 @@ export type ConversationRole = 'hot' | 'group' | 'direct' | 'churn' | 'bulk'
 export interface ConversationSeed {
   readonly id: string
   readonly role: ConversationRole
-  /** Indices of the members. The first one created the conversation and never leaves. */
+  /** Indices of the members. The first member created the conversation and never leaves it. */
   readonly members: readonly number[]
 }
 
 /** Number of conversations per role, and number of members in each. */
 export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
 
-/** Maximum number of initial members of a conversation, without its creator. */
+/** Maximum number of initial members of a conversation, not counting its creator. */
 const initialMembersMax = 100
 
-/** Creates the conversations over HTTP. Calls `seen` for each one after it was created. */
+/**
+ * Creates the conversations over HTTP. Calls `seen` with each conversation after it was created.
+ */
 export async function makeConversations(
   url: string,
   people: readonly Person[],

@@ -1,6 +1,6 @@
 /**
- * Main file of a driver process. It receives its job over the pipe from its parent, and exits when
- * the parent is gone.
+ * Main file of a workload process (a driver). It receives its job over the pipe from its parent,
+ * and exits when the parent is gone.
  */
 import { installPageLocks } from '../clients/page-locks.ts'
 import { Recorder } from '../clients/recorder.ts'
@@ -11,7 +11,7 @@ import type { FromDriver, ToDriver } from './job.ts'
 installPageLocks()
 
 const statusEveryMs = 500
-/** Maximum number of problems that are reported. Further ones would add nothing new. */
+/** Maximum number of problems that a process reports. More would show nothing new. */
 const problemsMax = 50
 
 const tell = (message: FromDriver): void => {

@@ -1,6 +1,6 @@
 /**
- * The run's side of the pipe to a driver process. Sends requests and waits for each response with a
- * timeout.
+ * The chaos run's end of the pipe to a workload process (a driver). Sends requests and waits for
+ * each response with a timeout.
  */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -8,7 +8,10 @@ import { fileURLToPath } from 'node:url'
 import type { DriverJob, DriverStatus, FromDriver, ToDriver, Top } from './job.ts'
 
 const startTimeoutMs = 120_000
-/** Extra time beyond each request's timeout, because the machine is busy. */
+/**
+ * Time to wait for a response in addition to the request's own timeout, because the machine is
+ * busy.
+ */
 const answerMarginMs = 30_000
 const finalTimeoutMs = 30 * 60_000
 
@@ -19,7 +22,9 @@ export interface DriverProcessOptions {
   readonly nodeArguments: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly onProblem: (text: string) => void
-  /** Called when the driver exits or fails by its own bug. The run then proves nothing. */
+  /**
+   * Called when the workload process exits or fails by its own bug. The run then proves nothing.
+   */
   readonly onBroken: (error: Error) => void
 }
 
@@ -64,7 +69,7 @@ export class DriverProcess {
     })
   }
 
-  /** Starts a driver process and its clients. */
+  /** Starts a workload process and its clients. */
   static async start(options: DriverProcessOptions): Promise<DriverProcess> {
     const driver = new DriverProcess(options)
     const ready = driver.#answer('ready', startTimeoutMs)
@@ -86,8 +91,8 @@ export class DriverProcess {
   }
 
   /**
-   * Waits until all clients have caught up to the tops. Returns descriptions of the clients that
-   * have not done so at the timeout.
+   * Waits until all clients have received their conversations up to `tops`. Returns descriptions of
+   * the clients that have not done so at the timeout.
    */
   async awaitTops(tops: readonly Top[], timeoutMs: number): Promise<readonly string[]> {
     this.#lastAwait += 1

@@ -1,9 +1,9 @@
 /**
- * Runs the users' activity. Clients chat in busy rooms and direct conversations, edit, react, read,
- * join and leave. The driver also revokes sessions and restarts and kills clients. Everything is
- * drawn from the seed and recorded.
+ * Runs the workload of a chaos run, in a process of its own (a driver). Clients chat in busy rooms
+ * and direct conversations, edit, react, read, join and leave. The driver also revokes sessions,
+ * and restarts and kills clients. Everything is drawn from the seed and recorded.
  *
- * Guarantee: the number of waiting messages is bounded. A bug in the driver ends the run, so it
+ * Guarantee: the number of waiting messages is limited. A bug in the driver ends the run, so it
  * cannot look like a fault of the servers.
  */
 import { setTimeout as pause } from 'node:timers/promises'
@@ -62,7 +62,7 @@ export class Driver {
     })
   }
 
-  /** Starts every client. */
+  /** Starts all clients of this process. */
   async start(): Promise<void> {
     await Promise.all(this.#seats.list.map(({ actor }) => actor.start()))
     this.#startHostileClients()
@@ -75,7 +75,10 @@ export class Driver {
     this.#every(revokeEveryMs, () => this.#churn.revokeRandomSession())
   }
 
-  /** Starts the hostile clients. They use members' accounts, and none of them has to catch up. */
+  /**
+   * Starts the hostile clients. They use accounts of members, and the run does not wait until they
+   * have caught up.
+   */
   #startHostileClients(): void {
     const loot = new CursorLoot()
     for (const { plan } of this.#seats.list.slice(0, hostileClients)) {
@@ -130,10 +133,11 @@ export class Driver {
   }
 
   /**
-   * Waits until every client that is attached now was seen connected, with each conversation of its
-   * user up to the given top. A client that is detached in between counts as done. A client that
-   * was complete once is not checked again, even if it restarts. Returns descriptions of the
-   * clients that are behind at the timeout.
+   * Waits until every client that is attached now was seen connected and up to date: it had each
+   * conversation of its user up to the sequence number in `tops`. A client that is stopped or
+   * paused during the wait counts as done. A client that was up to date once is not checked again,
+   * even if it restarts. Returns descriptions of the clients that are not up to date at the
+   * timeout.
    */
   async awaitTops(tops: readonly Top[], timeoutMs: number): Promise<readonly string[]> {
     const endsAt = performance.now() + timeoutMs
@@ -151,8 +155,8 @@ export class Driver {
   }
 
   /**
-   * Stops the workload and waits until no message is waiting. Returns the number of messages that
-   * still wait at the timeout.
+   * Stops the workload and waits until no message is waiting to be sent. Returns the number of
+   * messages that still wait at the timeout.
    */
   async settle(timeoutMs: number): Promise<number> {
     this.#perSecond = 0
@@ -168,7 +172,10 @@ export class Driver {
     return this.status.waiting
   }
 
-  /** Reads all conversations at the end, once as existing clients and once as fresh ones. */
+  /**
+   * Reads all conversations at the end of the run, once as existing clients and once as new
+   * clients.
+   */
   readFinally(tops: readonly Top[]): Promise<void> {
     return readFinally({ job: this.#job, seats: this.#seats, recorder: this.#recorder }, tops)
   }
@@ -200,8 +207,8 @@ export class Driver {
 }
 
 /**
- * Returns a description of what the client still lacks; undefined when it has caught up to the
- * tops.
+ * Returns a description of what the client has not received yet; undefined when it has everything
+ * up to `tops`.
  */
 function describeLack(actor: Actor, tops: readonly Top[]): string | undefined {
   if (!actor.isReady) return `${actor.describe()} is not ready`

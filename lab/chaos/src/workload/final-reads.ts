@@ -1,6 +1,7 @@
 /**
- * Reads all conversations at the end of a run, once as existing clients and once as fresh ones.
- * Throws an error if a page cannot be read: without it the checker could not judge the end.
+ * Reads all conversations at the end of a chaos run, once as existing clients and once as new
+ * clients. Throws an error if a page cannot be read: without it the checker could not judge the
+ * end.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readPage } from '../clients/http-calls.ts'
@@ -10,7 +11,7 @@ import type { DriverJob, Top } from './job.ts'
 import type { Seats } from './seats.ts'
 
 /**
- * Maximum number of pages that an existing client reads of each conversation at the end. A fresh
+ * Maximum number of pages that an existing client reads of each conversation at the end. A new
  * client reads all pages.
  */
 const finalPagesMax = 20
@@ -32,8 +33,8 @@ export async function readFinally(options: FinalReadsOptions, tops: readonly Top
       for (const top of own) await readLog(options, person, 0, top, 'client')
     })
   }
-  // Fresh reads use sessions that no client has used. This driver reads each conversation only
-  // once that way.
+  // New clients use sessions that no client has used. This process reads each conversation only
+  // once in this way.
   const fresh = new Set<string>()
   for (const index of mine) {
     const person = options.seats.person(index)

@@ -1,4 +1,4 @@
-/** Messages between the run and its driver processes. */
+/** Messages between the chaos run and its workload processes (drivers). */
 import type { Person } from '../clients/person.ts'
 import type { ConversationSeed } from './conversations.ts'
 
@@ -9,7 +9,7 @@ export interface ActorPlan {
   /** Index of the client's user in `people`. */
   readonly person: number
   readonly kind: ActorKind
-  /** Index of the proxy through which the client connects. */
+  /** Index of the fault proxy through which the client connects. */
   readonly front: number
   /** Ids of the users whose presence the client watches. */
   readonly watched: readonly string[]
@@ -17,23 +17,26 @@ export interface ActorPlan {
 
 export interface DriverJob {
   readonly name: string
-  /** Folder for the driver's history. */
+  /** Folder for the process's history file. */
   readonly folder: string
   readonly seed: string
-  /** URLs of the proxies in front of the balancer. */
+  /** URLs of the fault proxies in front of the balancer. */
   readonly fronts: readonly string[]
   readonly people: readonly Person[]
   readonly conversations: readonly ConversationSeed[]
   readonly actors: readonly ActorPlan[]
-  /** Ids of the conversations whose members this driver adds and removes. */
+  /** Ids of the conversations whose members this process adds and removes. */
   readonly churned: readonly string[]
-  /** Number of characters added to each message of clients without the SDK. */
+  /** Number of characters added to each message of clients that do not use the client library. */
   readonly padChars: number
-  /** Range of spare sessions in each person's list that this driver may use. */
+  /** Range of spare sessions in each user's list that this process may use. */
   readonly spareSessions: { readonly from: number; readonly to: number }
 }
 
-/** Current seq of a conversation, and the members who must have reached it. */
+/**
+ * Newest sequence number (seq) of a conversation, and the members who must receive everything up to
+ * it.
+ */
 export interface Top {
   readonly conversation: string
   readonly seq: number
@@ -43,15 +46,18 @@ export interface Top {
 export type ToDriver =
   | { readonly kind: 'job'; readonly job: DriverJob }
   /**
-   * Sets the number of operations per second, including edits and other changes. 0 sends only
-   * waiting messages.
+   * Sets the number of operations per second, including edits and other changes. With 0, only
+   * waiting messages are sent.
    */
   | { readonly kind: 'rate'; readonly perSecond: number }
-  /** Starts or stops sending as fast as possible in the bulk conversations. */
+  /**
+   * Starts or stops sending as fast as possible to the conversations with many messages (role
+   * `bulk`).
+   */
   | { readonly kind: 'burst'; readonly isOn: boolean }
   /** Starts or stops churn: members join and leave, sessions are revoked, clients restart. */
   | { readonly kind: 'churn'; readonly isOn: boolean }
-  /** Pauses or resumes reading for this share of the clients without the SDK. */
+  /** Pauses or resumes reading for this share of the clients that do not use the client library. */
   | { readonly kind: 'pause'; readonly share: number; readonly isPaused: boolean }
   | { readonly kind: 'await'; readonly id: number; readonly tops: readonly Top[]; readonly timeoutMs: number }
   | { readonly kind: 'settle'; readonly timeoutMs: number }
@@ -71,7 +77,10 @@ export type FromDriver =
   | { readonly kind: 'ready' }
   | { readonly kind: 'status'; readonly status: DriverStatus }
   | { readonly kind: 'awaited'; readonly id: number; readonly behind: readonly string[] }
-  /** Response to `settle`, with the number of messages that still wait. */
+  /**
+   * Response to the request `settle`, with the number of messages that are still waiting to be
+   * sent.
+   */
   | { readonly kind: 'settled'; readonly waiting: number }
   | { readonly kind: 'final-done' }
   | { readonly kind: 'problem'; readonly text: string }

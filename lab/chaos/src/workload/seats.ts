@@ -1,7 +1,9 @@
 /**
- * The clients of a driver: one seat for each planned client, and second tabs. A client in a seat is
- * replaced when its session is revoked. Guarantee: each client gets a session that no client has
- * used. Only a tab uses the session of the client that it copies.
+ * The clients of a workload process: one seat for each planned client, and second tabs. When a
+ * client's session is revoked, another client takes its seat.
+ *
+ * Guarantee: each client gets a session that no client has used. Only a second tab uses the session
+ * of the client that it copies.
  */
 import type { HttpUser } from '@chorus/testkit'
 import type { Actor } from '../clients/actor.ts'
@@ -38,7 +40,7 @@ export class Seats {
     })
   }
 
-  /** Returns every client that exists now, tabs included. */
+  /** Returns every client that exists now, including second tabs. */
   actors(): Actor[] {
     return [...this.list.map(({ actor }) => actor), ...this.tabs]
   }
@@ -68,7 +70,9 @@ export class Seats {
     }
   }
 
-  /** Creates a tab on a copy of this client's store, or on the store itself. */
+  /**
+   * Creates a second tab of this client: a client with a copy of its store, or with the same store.
+   */
   addTab(of: SdkActor, plan: ActorPlan, name: string, store: 'copied' | 'shared'): SdkActor {
     const tab = new SdkActor({
       ...this.#sdkOptions(plan, of.session, name),
@@ -90,7 +94,7 @@ export class Seats {
     }
   }
 
-  /** Returns this person's next session that no client has used. */
+  /** Returns the user's next session that no client has used; undefined if there is none. */
   takeSession(person: number): SessionSeed | undefined {
     const { from, to } = this.#job.spareSessions
     const index = this.#nextSession.get(person) ?? from
@@ -99,7 +103,7 @@ export class Seats {
     return this.person(person).sessions[index]
   }
 
-  /** Returns an HTTP client of this person, outside of the person's clients. */
+  /** Returns an HTTP client of this user for requests of the test itself. */
   httpOf(person: Person, session = person.sessions[0]): HttpUser {
     return signedIn(this.front(0), person, session)
   }
