@@ -145,7 +145,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
     expect(textsOf(adas, tea)).toEqual(['uno', '', 'mine'])
   })
 
-  it('[ACK2] a client never retries a command twice, nor after a newer command', async () => {
+  it('[ACK2] a client retries a command at most once, and never after a newer command', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const { seq } = server.send(tea, ada, 'one')
@@ -207,7 +207,7 @@ describe.each<readonly [string, readonly TransportName[]]>([
   })
 })
 
-describe('the outbox, end to end', () => {
+describe('the outbox of unsent messages, in a whole client', () => {
   it('[IDEM1] [ORD2] the outbox sends each message once, in order, despite lost responses and restarts', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
@@ -285,7 +285,7 @@ describe('the outbox, end to end', () => {
     expect(seqsOf(notices, tea)).toEqual([4, 5])
   })
 
-  it('[CLI1] a restart keeps applied changes that no stored cursor covers yet', async () => {
+  it('[CLI1] after a restart, the client keeps changes newer than its stored cursor', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const store = createMemoryStore()
@@ -311,7 +311,7 @@ describe('the outbox, end to end', () => {
     expect([...seqsOf(notices, tea), ...seqsOf(later, tea)]).toEqual([server.top(tea)])
   })
 
-  it('[CLI1] the client reports the user’s removal once, even after a restart', async () => {
+  it('[CLI1] the client reports once that the user was removed, also after a restart', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -343,7 +343,7 @@ describe('the outbox, end to end', () => {
     })
   })
 
-  it('[CLI1] no change is reported twice after a rejoin and a restart', async () => {
+  it('[CLI1] the client reports no change twice when the user rejoins and it restarts', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -374,7 +374,7 @@ describe('the outbox, end to end', () => {
     await eventually(() => expect(textsOf(second, tea).at(-1)).toBe('a barrier'))
   })
 
-  it('[CLI1] no change is reported twice under random stops and limited replays', async () => {
+  it('[CLI1] the client reports no change twice after random restarts and lost connections', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.constantFrom('send', 'remove', 'join', 'cache', 'limit', 'restart', 'cut', 'lose'), {
@@ -429,7 +429,7 @@ describe('the outbox, end to end', () => {
 })
 
 describe('the local copy of the client', () => {
-  it('[NODE1] [TAIL1] the client reads missing changes before it moves its cursor', async () => {
+  it('[NODE1] [TAIL1] the client reads missing changes before it stores a newer cursor', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
@@ -710,7 +710,7 @@ describe('the connection of the client', () => {
     await eventually(() => expect(textsOf(client, tea)).toEqual(['by post', 'by socket']))
   })
 
-  it('[CLI1] a move opens the new connection first and loses no change', async () => {
+  it('[CLI1] a client that moves to another server loses no change', async () => {
     const ada = server.addUser('ada')
     const tea = server.addConversation('group', 'Tea', [ada])
     const client = await signIn(ada)

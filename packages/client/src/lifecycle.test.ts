@@ -107,7 +107,7 @@ describe('stopping the client', () => {
     }
   })
 
-  it('the client runs one retry loop after start, stop and start', async () => {
+  it('the client runs only one retry loop after `start`, `stop` and `start`', async () => {
     const count = async (run: (client: ChatClient) => unknown): Promise<number> => {
       const line = createLine(away)
       const { client, clock } = createOffline(line)
@@ -169,7 +169,7 @@ describe('stopping the client', () => {
 })
 
 describe('an `onError` callback that throws', () => {
-  it('an error thrown by `onError` is logged and stops nothing', async () => {
+  it('an error thrown by `onError` is logged and does not stop the client', async () => {
     const written: string[] = []
     const writing = vi.spyOn(console, 'error').mockImplementation((error) => void written.push(String(error)))
     try {

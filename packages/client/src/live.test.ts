@@ -42,7 +42,7 @@ function setUpLive() {
 }
 
 describe('live values of the client', () => {
-  it('[LIVE1] live values: the last to arrive wins and expires by its lifetime', async () => {
+  it('[LIVE1] the live value that arrives last wins, and expires after its lifetime', async () => {
     const { clock, lane } = setUpLive()
     const typing = lane.of('c').observe('typing')
     typing.subscribe(() => undefined)
@@ -63,7 +63,7 @@ describe('live values of the client', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('live values are requested on subscribe and kept only while observed', async () => {
+  it('live values are requested on subscribe and dropped on unsubscribe', async () => {
     const { lane, requests } = setUpLive()
     const location = lane.of('c').observe('location')
     lane.handle([value('bob', 1, 0, 6_000, 'location')])
@@ -153,7 +153,7 @@ describe('presence on the client', () => {
     return { clock, line, board, sent }
   }
 
-  it('[PRES2] the client watches the presence of all observed users with one list', async () => {
+  it('[PRES2] the client watches all observed users with one request', async () => {
     const { clock, board, sent } = setUp()
     const ann = board.observe('ann')
     const undo = [ann.subscribe(() => undefined), board.observe('bob').subscribe(() => undefined)]

@@ -296,7 +296,7 @@ describe.each([
   }, 120_000)
 })
 
-it('[CLI1] `onLimited` is called for changes that only another client received', async () => {
+it('[CLI1] `onLimited` is called for missed changes that only another tab received', async () => {
   const server = new FakeServer()
   const me = server.addUser('me')
   const ada = server.addUser('ada')

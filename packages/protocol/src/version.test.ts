@@ -41,7 +41,7 @@ function describeWire(): string {
   })
 }
 
-it('the protocol changes only together with its version number', () => {
+it('a changed protocol needs a new version number', () => {
   const hash = createHash('sha256').update(describeWire()).digest('hex').slice(0, 16)
   expect(
     hash,

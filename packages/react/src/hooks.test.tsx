@@ -122,7 +122,7 @@ describe('the React hooks', () => {
     quiet.mockRestore()
   })
 
-  it('a hook returns the current value by reference, also after a change', async () => {
+  it('a hook returns the same object as the client, also after a change', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(() => useConnection(), { wrapper })
     expect(result.current).toEqual({ state: 'idle' })
@@ -131,7 +131,7 @@ describe('the React hooks', () => {
     expect(result.current).toBe(ready)
   })
 
-  it('a hook reads the conversation with the given id', async () => {
+  it('hooks with a conversation id return the data of that conversation', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(
       () => ({
@@ -152,7 +152,7 @@ describe('the React hooks', () => {
     expect(result.current.view.isLoaded).toBe(true)
   })
 
-  it('`useUser` follows a changed id, and observes no user without an id', async () => {
+  it('`useUser` follows a changed id, and returns no user without an id', async () => {
     const { cells, wrapper } = createStage()
     const initialProps: { id: string | undefined } = { id: 'ada' }
     const { result, rerender } = renderHook(({ id }) => useUser(id), { wrapper, initialProps })
@@ -166,7 +166,7 @@ describe('the React hooks', () => {
     expect(cells.bob.watchers()).toBe(0)
   })
 
-  it('a hook requests its observable once, not on every render', () => {
+  it('a hook requests its data from the client once, not on every render', () => {
     const { wrapper, observeUser } = createStage()
     const { rerender } = renderHook(() => useUser('bob'), { wrapper })
     const calls = observeUser.mock.calls.length
@@ -201,7 +201,7 @@ describe('the React hooks', () => {
     expect(renders).toHaveLength(2)
   })
 
-  it('hooks return empty values before the start, and follow the session', async () => {
+  it('hooks return empty values until the client starts, and then follow the session', async () => {
     const { cells, wrapper } = createStage()
     const idle = createChatClient({ url: 'http://chat.example' })
     const wrapIdle = ({ children }: { readonly children: ReactNode }) => (

@@ -9,7 +9,7 @@ import { hasPostgres, startPostgres } from './postgres.ts'
 import { waitForFact } from './wait-for-fact.ts'
 
 describe.skipIf(!hasPostgres())('startPostgres', () => {
-  it('Postgres creates separate databases and keeps committed rows after SIGKILL', async () => {
+  it('a test Postgres keeps committed rows after SIGKILL, in separate databases', async () => {
     const postgres = await startPostgres()
     try {
       const [first, second] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()])
@@ -32,7 +32,7 @@ describe.skipIf(!hasPostgres())('startPostgres', () => {
   })
 })
 
-describe('the reaper', () => {
+describe('the reaper, which cleans up after killed test runs', () => {
   it('the reaper ends processes and removes folders of a killed test run', async () => {
     const reaper = new URL('../reaper.mjs', import.meta.url).pathname
     // Simulates a test run: it starts a sleeper, registers it, and is then killed with SIGKILL.

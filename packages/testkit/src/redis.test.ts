@@ -9,7 +9,7 @@ afterAll(async () => {
   for (const remove of removals) await remove()
 })
 
-describe.skipIf(!hasRedis())('a Redis', () => {
+describe.skipIf(!hasRedis())('a Redis of the testkit', () => {
   it('Redis restarts on its port, without its data after a kill', async () => {
     const redis = await startRedis({ password: 'a "pass" word' })
     removals.push(redis.remove)

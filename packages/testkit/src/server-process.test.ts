@@ -14,7 +14,7 @@ import { SseClient } from './sse-client.ts'
 
 const main = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url))
 
-describe.skipIf(!existsSync(main))('a server of the testkit', () => {
+describe.skipIf(!existsSync(main))('a server started by the testkit', () => {
   let server: ServerProcess
   beforeAll(async () => {
     server = await startServer()

@@ -16,7 +16,7 @@ const start = Buffer.from([0, 0, 0, 8, 0, 3, 0, 0])
 const bind = (statement: string, ...ids: string[]): Buffer =>
   message('B', `\0${statement}\0\0\0\0\u0001${ids.map((id) => `{${id}}`).join('\0')}`)
 
-it.each([1, 7, 10_000])('`StatementCounter` counts a statement once per id, from pieces of %i bytes', (size) => {
+it.each([1, 7, 10_000])('`StatementCounter` counts the statements per id, from pieces of %i bytes', (size) => {
   const stream = Buffer.concat([
     start,
     message('P', `read_many\0select '${one}'`),

@@ -108,7 +108,7 @@ describe('the connection state table', () => {
 })
 
 describe('the reconnect back-off', () => {
-  it('[LIM2] the back-off is random, with a growing maximum and the server’s minimum', () => {
+  it('[LIM2] the reconnect delay is random, with a growing maximum and the server’s minimum', () => {
     const top = (attempt: number) => backoffDelayMs(attempt, { random: () => 0.999_999 })
     expect(Math.round(top(0))).toBe(500)
     expect(Math.round(top(99))).toBe(backoffMaxMs)
@@ -119,7 +119,7 @@ describe('the reconnect back-off', () => {
   })
 })
 
-describe('the connection', () => {
+describe('the connection, which uses one network link at a time', () => {
   it('a connection resumes from the newest cursor after a lost link', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
@@ -167,7 +167,7 @@ describe('the connection', () => {
     expect(waits.at(-1)).toBeGreaterThan(1_000)
   })
 
-  it('a connection drops a link that does not open or whose replay stalls', async () => {
+  it('a connection drops a link that does not open or stops sending missed changes', async () => {
     const { connection, links, last, state, clock } = setUp()
     connection.start()
     await clock.advance(openTimeoutMs - 1)
@@ -207,7 +207,7 @@ describe('the connection', () => {
     expect(slow.state()).toBe('waiting')
   })
 
-  it('a connection tries other transports after repeated failures, later the preferred one', async () => {
+  it('after failures, a connection tries other transports, and later the preferred one', async () => {
     const { connection, links, last, open, clock, passWait } = setUp()
     connection.start()
     for (let failures = 0; failures < failuresBeforeFallback + 3; failures += 1) {
@@ -247,7 +247,7 @@ describe('the connection', () => {
     expect(fallback.isClosed).toBe(true)
   })
 
-  it('[CLI1] a move opens the new link first and reads only one link', async () => {
+  it('[CLI1] a move to another server opens the new link first and reads only one link', async () => {
     const { connection, links, events, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -291,7 +291,7 @@ describe('the connection', () => {
     }
   })
 
-  it('a failed move is retried after the server’s delay, while the old link works', async () => {
+  it('a failed move is retried after the server’s delay, while the old link stays', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -316,7 +316,7 @@ describe('the connection', () => {
     expect(links).toHaveLength(7)
   })
 
-  it('a move starts only when ready, and is cancelled when its link ends', async () => {
+  it('a move starts only from `ready`, and is cancelled when the old link ends', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     last().handlers.onOpen()
@@ -371,7 +371,7 @@ describe('the connection', () => {
     expect(state()).toBe('connecting')
   })
 
-  it('a connection is `offline` while the device is, but still retries sometimes', async () => {
+  it('a connection is `offline` while the device is, but still tries sometimes', async () => {
     const { connection, links, last, open, state, signal, device, clock } = setUp()
     connection.start()
     open()
@@ -390,7 +390,7 @@ describe('the connection', () => {
     expect(state()).toBe('ready')
   })
 
-  it('`prepare` runs before a link opens, and its failure counts as a lost link', async () => {
+  it('the `prepare` callback runs before a link opens, its failure counts as a lost link', async () => {
     const answers: (() => Promise<void> | undefined)[] = [
       () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
       () => Promise.resolve(),

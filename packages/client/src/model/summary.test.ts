@@ -58,7 +58,7 @@ function unreadAfter(from: SummaryState, changes: readonly Change[]): number {
 }
 
 describe('the conversation summary', () => {
-  it('[CLI1] an unknown change type moves only the seq of a summary', () => {
+  it('[CLI1] a change of an unknown type updates only the seq of a conversation summary', () => {
     const known = state(5, 3, 2)
     const later = { seq: 6, type: 'message.later', at, actor: 'x' } as unknown as Change
     const { summary, unreadAsOfSeq } = applyChangeToSummary(known, later, 'me')
@@ -90,7 +90,7 @@ describe('the conversation summary', () => {
     expect(unreadAfter(state(0, 5, 0), [created(1, 'ann'), created(6, 'ann')])).toBe(1)
   })
 
-  it('[CLI1] the unread count adds only messages that the server’s count lacks', () => {
+  it('[CLI1] the unread count adds only messages that the server has not counted yet', () => {
     expect(unreadAfter(state(3, 0, 2), [created(2, 'ann'), created(3, 'ann'), created(4, 'ann')])).toBe(3)
     const marked = { ...state(3, 3, 0), unreadAsOfSeq: 6 }
     expect(unreadAfter(marked, [created(4, 'ann'), created(5, 'ann'), created(6, 'ann'), created(7, 'ann')])).toBe(1)
@@ -101,7 +101,7 @@ describe('the conversation summary', () => {
     expect(unreadAfter(state(1_000, 0, 1_000), [deleted(1_001, 5, 'ann')])).toBe(1_000)
   })
 
-  it('without messages, a conversation is dated by its id', () => {
+  it('a conversation without messages gets its date from its id', () => {
     const { summary } = state(0, 0, 0)
     expect(summary.activeAt).toBe(new Date(0x019b76daaa74).toISOString())
     expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)

@@ -231,7 +231,7 @@ function run(acts: readonly Act[], inputs: readonly (typeof input extends fc.Arb
 }
 
 describe('the timeline', () => {
-  it('[CLI1] the timeline equals the server’s log, whatever the order of input', () => {
+  it('[CLI1] the timeline equals the server’s log, in whatever order its parts arrive', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -308,7 +308,7 @@ describe('the timeline', () => {
     expect(timeline.appliedSeq).toBe(2)
   })
 
-  it('[LIM1] the timeline holds a limited number of early changes and requests the rest', () => {
+  it('[LIM1] the timeline keeps a limited number of changes that arrive before earlier ones', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -331,7 +331,7 @@ describe('the timeline', () => {
     expect(timeline.window?.hasBefore).toBe(true)
   })
 
-  it('[CLI1] the timeline refuses a page older than the changes in memory', () => {
+  it('[CLI1] the timeline refuses a page older than the oldest change it remembers', () => {
     const server = new ModelServer()
     for (let index = 0; index < recentMaxChanges + 20; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -340,7 +340,7 @@ describe('the timeline', () => {
     expect(timeline.applyPage(server.page(server.top - 5, 10), { at: 'whole' })).toBe('applied')
   })
 
-  it('a timeline restored from exported messages continues correctly', () => {
+  it('a timeline restored from stored messages applies later changes', () => {
     const server = new ModelServer()
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     for (let index = 0; index < 30; index += 1) server.act({ do: 'create', by: index })

@@ -86,7 +86,7 @@ function createStage(answer: (request: Request, done: number) => Promise<void> =
   return { replica, requests, mostUnderWay: () => mostUnderWay }
 }
 
-describe('the first load', () => {
+describe('the first load of the local copy', () => {
   it('the first load shows its first page before the rest arrives', async () => {
     const stage = createStage(({ name, at }) =>
       name === 'list-conversations' && at === 0 ? Promise.resolve() : new Promise(() => undefined),

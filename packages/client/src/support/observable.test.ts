@@ -28,7 +28,7 @@ describe('an observable', () => {
     expect(seen).toEqual([2])
   })
 
-  it('a function that subscribes twice to an observable counts as two listeners', async () => {
+  it('one function that subscribes twice to an observable counts as two listeners', async () => {
     const happened: string[] = []
     const cell = createCell(0, {
       onWatched: () => happened.push('watched'),

@@ -112,7 +112,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[RES2] the store refuses a commit of another epoch unless it replaces everything', async () => {
+    it('[RES2] the store accepts data of another database epoch only as a full replacement', async () => {
       const { store } = await make()
       const commit = { cursor: 'k', removed: [], conversations: [conversation('a', 9)] }
       await store.commitReplica('user-1', { ...commit, base: undefined, epoch: 'e1', replace: true })
@@ -193,7 +193,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] the store merges a late first load with another client’s data', async () => {
+    it('[CP1] the store merges a late first load with the newer data of another client', async () => {
       const { store, reopen } = await make()
       const first = { epoch: 'e1', removed: [], base: undefined, replace: true }
       const quick = await store.commitReplica('user-1', {
@@ -225,7 +225,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] at the same seq, a left conversation wins over a present one', async () => {
+    it('[CP1] if clients disagree at the same seq, the store treats the conversation as left', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {

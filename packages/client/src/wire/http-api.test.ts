@@ -45,7 +45,7 @@ describe('the HTTP route table', () => {
     }
   })
 
-  it('the fields of a command go into path, query and body', () => {
+  it('the fields of a command go into the path, query and body of its request', () => {
     expect(toHttpRequest('add-reaction', { conversation: 'c', seq: 3, emoji: '👍' })).toEqual({
       method: 'PUT',
       path: `/v1/conversations/c/messages/3/reactions/${encodeURIComponent('👍')}`,
@@ -128,7 +128,7 @@ describe('an HTTP call', () => {
     }
   }
 
-  it('a request times out on silence, not on total duration', async () => {
+  it('an HTTP request times out when no data arrives, however long it takes', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -144,7 +144,7 @@ describe('an HTTP call', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('a request fails after silence before or within the response body', async () => {
+  it('an HTTP request fails when its response body stops arriving', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })
@@ -156,7 +156,7 @@ describe('an HTTP call', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('a failed request reports its real cause', async () => {
+  it('a failed HTTP request reports its real cause', async () => {
     const of = async (answer: typeof fetch, name: 'list-sessions' | 'sign-out'): Promise<unknown> =>
       createHttpApi({ url: 'http://x', fetch: answer })
         .call(name, {})

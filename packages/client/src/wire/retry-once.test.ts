@@ -111,7 +111,7 @@ describe('the request queue', () => {
     ])
   })
 
-  it('[ACK2] a command waits for the retry of an earlier one it does not replace', async () => {
+  it('[ACK2] a command waits for the retry of an earlier command that it does not replace', async () => {
     const { clock, sent, answered, command } = setUp('name')
     const both = [command('me', 'name', false), command('me', 'avatar', false)]
     await settle()

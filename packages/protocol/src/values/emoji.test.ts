@@ -58,7 +58,7 @@ const none: readonly string[] = [
 ]
 
 describe('the emoji of a reaction', () => {
-  it.each(same)('all spellings of %s become the same one', (canonical, ...others) => {
+  it.each(same)('all spellings of the emoji %s become the same one', (canonical, ...others) => {
     for (const spelling of [canonical, ...others]) {
       expect(canonicalEmoji(spelling)).toBe(canonical)
       expect(emojiSchema.parse(spelling)).toBe(canonical)
@@ -66,7 +66,7 @@ describe('the emoji of a reaction', () => {
     expect(canonical.length).toBeLessThanOrEqual(limits.emojiMaxChars)
   })
 
-  it.each(none.map((text) => [text]))('%j is refused, because it is not exactly one emoji', (text) => {
+  it.each(none.map((text) => [text]))('the reaction %j is refused, because it is not exactly one emoji', (text) => {
     expect(canonicalEmoji(text)).toBeUndefined()
     expect(emojiSchema.safeParse(text).success).toBe(false)
   })

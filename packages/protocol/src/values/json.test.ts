@@ -23,7 +23,7 @@ describe('message texts and names', () => {
     expect(send({ text })).toBe(false)
   })
 
-  it('[BAD1] a message text is any text without NUL that survives UTF-8 encoding', () => {
+  it('[BAD1] a message text is any text without NUL that UTF-8 can encode', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')
@@ -101,7 +101,7 @@ describe('the `data` of a message', () => {
     expect(findJsonFault(Object.assign(Object.create(null), { a: 1 }), limits.dataMaxBytes)).toBeUndefined()
   })
 
-  it('[LIM1] the check of `data` stops as soon as the limit is exceeded', () => {
+  it('[LIM1] the check of the size of `data` stops as soon as the limit is exceeded', () => {
     const untouchable = new Proxy([], { get: () => expect.fail('was walked') })
     const filler = 'x'.repeat(limits.dataMaxBytes + 1)
     for (const value of [

@@ -87,7 +87,7 @@ describe('a webhook', () => {
     )
   })
 
-  it('during a secret rotation, a webhook is accepted with either secret', async () => {
+  it('while a secret is replaced, a webhook is accepted with the old or the new one', async () => {
     const headers = await sign({ secrets: [other, secret] })
     for (const secrets of [secret, other, [other, secret]])
       expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets, now }))).toBe('none')
