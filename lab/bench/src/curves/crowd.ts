@@ -18,7 +18,9 @@ export interface Cliques {
 }
 
 export interface Population {
-  /** Makes one room in which every member receives every message. */
+  /**
+   * Creates one room in which every member receives every message. `senders` of its members send.
+   */
   room(receivers: number, senders: number): Promise<Audience>
   cliques(cliques: Cliques): Promise<Audience>
   /**

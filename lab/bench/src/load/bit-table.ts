@@ -1,5 +1,6 @@
 /**
- * A table with one bit per row and column. Used to record which client has received which message.
+ * A table with one bit per row and column. The load generator records in it which client has
+ * received which message.
  */
 export class BitTable {
   readonly #bytesEach: number

@@ -28,7 +28,7 @@ export interface MemberSpec {
 
 /** One connection that sends messages. */
 export interface SenderSpec {
-  /** Index of the sender's connection. */
+  /** Index of the connection that sends. */
   readonly member: number
   /**
    * Beginning of the sent event's payload, before the text: `{"conversation":"…",` and so on,

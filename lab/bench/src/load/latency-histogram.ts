@@ -8,7 +8,7 @@ const subBits = 6
 const powersMax = 32
 const bucketsMax = powersMax * subBuckets
 
-/** Summary of a histogram, in milliseconds. */
+/** Summary of recorded latencies, in milliseconds. */
 export interface LatencySummary {
   readonly count: number
   readonly p50Ms: number

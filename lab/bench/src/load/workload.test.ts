@@ -60,8 +60,8 @@ async function run(
   return new Workload(job, { measuring: () => {}, measured: () => {} }).run()
 }
 
-describe('the counts of a workload', () => {
-  it('a workload counts no losses and repeats when every message arrives once', async () => {
+describe('the counts of the load generator', () => {
+  it('the load generator counts no losses and repeats when every message arrives once', async () => {
     const outcome = await run(toAll)
     expect(outcome.sent).toBeGreaterThan(10)
     expect(outcome).toMatchObject({ acknowledged: outcome.sent, refused: 0, lost: 0, doubled: 0, disconnected: 0 })
@@ -70,32 +70,32 @@ describe('the counts of a workload', () => {
     expect(outcome.measured.lastDelivery.count).toBeGreaterThan(5)
   })
 
-  it('a workload keeps its number of unacknowledged messages constant', async () => {
+  it('the load generator keeps its number of unacknowledged messages constant', async () => {
     const outcome = await run(toAll, () => ({ ok: true }), { kind: 'window', window: 4 })
     expect(outcome.sent).toBeGreaterThan(8)
     expect(outcome).toMatchObject({ acknowledged: outcome.sent, lost: 0, doubled: 0 })
   })
 
-  it('a workload counts one lost delivery', async () => {
+  it('the load generator counts one lost delivery', async () => {
     const outcome = await run((sockets, text, count) => toAll(count === 7 ? sockets.slice(1) : sockets, text, count))
     expect(outcome).toMatchObject({ lost: 1, doubled: 0 })
   })
 
-  it('a workload counts one repeated delivery', async () => {
+  it('the load generator counts one repeated delivery', async () => {
     const outcome = await run((sockets, text, count) =>
       toAll(count === 7 ? [...sockets, ...sockets.slice(0, 1)] : sockets, text, count),
     )
     expect(outcome).toMatchObject({ lost: 0, doubled: 1 })
   })
 
-  it('a workload counts a loss despite a repeat to another client', async () => {
+  it('the load generator counts a loss despite a repeat to another client', async () => {
     const outcome = await run((sockets, text, count) =>
       toAll(count === 7 ? [...sockets.slice(1), ...sockets.slice(1, 2)] : sockets, text, count),
     )
     expect(outcome).toMatchObject({ lost: 1, doubled: 1 })
   })
 
-  it('a workload counts a lost message despite a repeat of another message', async () => {
+  it('the load generator counts a lost message despite a repeat of another message', async () => {
     const outcome = await run((sockets, text, count) => {
       if (count === 7) toAll(sockets.slice(1), text, count)
       else if (count === 8) toAll([...sockets, ...sockets.slice(0, 1)], text, count)
@@ -104,12 +104,12 @@ describe('the counts of a workload', () => {
     expect(outcome).toMatchObject({ lost: 1, doubled: 1 })
   })
 
-  it('a workload counts refused and unacknowledged messages', async () => {
+  it('the load generator counts refused and unacknowledged messages', async () => {
     const outcome = await run(toAll, (count) => (count === 5 ? { ok: false } : count === 6 ? undefined : { ok: true }))
     expect(outcome).toMatchObject({ refused: 1, acknowledged: outcome.sent - 2, firstRefusal: '[{"ok":false}]' })
   })
 
-  it('a workload includes late deliveries in its latencies', async () => {
+  it('the load generator includes late deliveries in its latencies', async () => {
     const outcome = await run((sockets, text, count) => {
       setTimeout(() => toAll(sockets, text, count), 200)
     })
@@ -118,7 +118,7 @@ describe('the counts of a workload', () => {
     expect(outcome.measured.lastDelivery.p50Ms).toBeGreaterThan(150)
   })
 
-  it('a workload stops waiting for a long backlog and counts it as late', async () => {
+  it('the load generator stops waiting for a long backlog and counts it as late', async () => {
     let backlog = 0
     const outcome = await run((sockets, text, count) => {
       setTimeout(() => toAll(sockets, text, count), 10 * backlog++)
@@ -128,7 +128,7 @@ describe('the counts of a workload', () => {
     expect(outcome.drainMs).toBeLessThan(2_000)
   })
 
-  it('a workload ignores messages of an earlier run', async () => {
+  it('the load generator ignores messages of an earlier run', async () => {
     const outcome = await run((sockets, text, count) => {
       toAll(sockets, text, count)
       if (count === 7) toAll(sockets, markText(firstSerialOf(2) + 7, 100), count)
@@ -136,7 +136,7 @@ describe('the counts of a workload', () => {
     expect(outcome).toMatchObject({ lost: 0, doubled: 0, strays: 5 })
   })
 
-  it('a workload counts a loss even when another connection closes', async () => {
+  it('the load generator counts a loss even when another connection closes', async () => {
     const outcome = await run((sockets, text, count) => {
       toAll(count === 7 ? sockets.slice(1) : sockets, text, count)
       if (count === 20) sockets.at(-1)?.disconnect(true)

@@ -96,7 +96,7 @@ describe('the cost model', () => {
       )
   })
 
-  it("the fit skips each curve's largest point, for memory the second largest", () => {
+  it('the cost model leaves the largest points out of its fit', () => {
     const leftOutOf = (role: Role, curve: string): number[] =>
       model?.checked
         .filter((each) => each.role === role && each.point.curve === curve && each.isLeftOut)
@@ -116,7 +116,7 @@ describe('the cost model', () => {
     expect(fitModel(withSweep)?.prices.server[index]).toBe(9)
   })
 
-  it('too few points give no cost model', () => {
+  it('the cost model is undefined for too few points', () => {
     expect(fitModel(points.slice(0, 3))).toBeUndefined()
   })
 

@@ -36,7 +36,7 @@ const point = (x: number, round: number, server: number, invalid?: string): Curv
 })
 
 describe('the points of the curves', () => {
-  it('a new measurement replaces the old one of the same point only', () => {
+  it('a new measurement replaces only the old one of the same point', () => {
     const first = replacePoints(emptyCurves, {
       environment: environment('aaa'),
       points: [point(10, 1, 100), point(30, 1, 300)],
@@ -66,7 +66,7 @@ describe('the points of the curves', () => {
     ])
   })
 
-  it('the rounds of a point are merged to medians, without invalid rounds', () => {
+  it('the valid rounds of one measured point are merged to medians', () => {
     const merged = mergeRounds([
       point(10, 1, 100),
       point(10, 2, 120),

@@ -18,12 +18,12 @@ describe('the statistics of benchmark rounds', () => {
     expect(median([4, 1, 2, 3])).toBe(2.5)
   })
 
-  it('a ratio compares two systems within each round only', () => {
+  it('the ratio of two systems compares values of the same round', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBe(2.5)
   })
 
-  it('one invalid round leaves no ratio of two systems', () => {
+  it('two systems have no ratio when one of their rounds is invalid', () => {
     const rounds = [round(1, 'ours', 10), round(1, 'theirs', 5), round(2, 'ours', 3, '1 lost'), round(2, 'theirs', 1)]
     expect(pairedRatio(rounds, what)).toBeUndefined()
     expect(valuesOf(rounds, what)).toEqual([10])

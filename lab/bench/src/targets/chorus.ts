@@ -29,7 +29,7 @@ export interface ChorusOptions {
   /** Environment variables that override {@link chorusSettings}. */
   readonly environment?: Readonly<Record<string, string>>
   /**
-   * Returns the database URL that one server gets, for servers that reach Postgres through a proxy.
+   * Returns the database URL that one server gets. Set when servers reach Postgres through a proxy.
    */
   readonly linkToDatabase?: (databaseUrl: string) => Promise<string>
   /** Folder for processor profiles. Each server writes one when it stops. */

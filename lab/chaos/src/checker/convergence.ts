@@ -38,7 +38,7 @@ export interface Lateness {
 
 export interface Convergence {
   /**
-   * Times between a message's acknowledgement and the callback of an attached stream, outside of
+   * Times between a message's acknowledgement and its delivery to a running client, outside of
    * faults.
    */
   readonly tail: Latencies
@@ -86,7 +86,9 @@ interface Acknowledged {
 interface Log {
   /** Acknowledged messages of a conversation, in the order of their sequence numbers (seqs). */
   readonly acknowledged: readonly Acknowledged[]
-  /** The acknowledged messages that raised the highest acknowledged seq, in time order. */
+  /**
+   * The acknowledged messages that raised the highest acknowledged sequence number, in time order.
+   */
   readonly tops: readonly Acknowledged[]
 }
 
@@ -123,8 +125,8 @@ function measureConvergence(
   for (const track of walk.tracks) {
     const key = `${track.stream} ${track.conversation}`
     const known = tracks.get(key)
-    // If the database was replaced during the run (another epoch), use the stream's record of the
-    // last epoch.
+    // If the database was replaced during the run (a new epoch), use what the client received from
+    // the last database.
     if (known === undefined || (known.times.at(-1) ?? 0) < (track.times.at(-1) ?? 0)) tracks.set(key, track)
   }
   const conversationsOf = new Map<string, string[]>()
@@ -176,7 +178,10 @@ class Pair {
   readonly membership: Membership
   readonly track: Track
   readonly #settleMicros: number
-  /** Index where the next search for a seq begins. Callers mostly search in ascending order. */
+  /**
+   * Index where the next search for a sequence number begins. Callers mostly search in ascending
+   * order.
+   */
   #hint = 0
 
   constructor(follower: Follower, conversation: string, membership: Membership, track: Track, settings: CheckSettings) {
@@ -188,8 +193,8 @@ class Pair {
   }
 
   /**
-   * Returns when the stream received this seq or skipped past it for a good reason; undefined if it
-   * never did.
+   * Returns when the client received the change with this sequence number or skipped it for a good
+   * reason; undefined if it never did.
    */
   reachedT(seq: number): Micros | undefined {
     const { positions, times } = this.track
@@ -287,8 +292,9 @@ function isNearFault(windows: readonly FaultWindow[], fromT: Micros, toT: Micros
 }
 
 /**
- * Returns the time between the end of a fault and the moment when the stream had everything that
- * was acknowledged before, in all its conversations. Returns undefined if this cannot be judged.
+ * Returns the time between the end of a fault and the moment when the client had everything that
+ * was acknowledged before, in all its conversations. Returns undefined if this time cannot be
+ * determined.
  */
 function measureHeal(
   pairs: readonly Pair[],
@@ -403,7 +409,7 @@ function toLogs({ history }: Facts): ReadonlyMap<string, Log> {
   return logs
 }
 
-/** Returns the message with the highest acknowledged seq at time `t`. */
+/** Returns the message with the highest sequence number of those acknowledged by time `t`. */
 function lastAt(tops: readonly Acknowledged[], t: Micros): Acknowledged | undefined {
   let low = 0
   let high = tops.length

@@ -54,7 +54,7 @@ export class Facts {
     return this.#windows
   }
 
-  /** Periods in which a fault was active or a workload process was paused. */
+  /** Periods in which a fault was active or a workload process of the chaos test was paused. */
   get disturbed(): readonly FaultWindow[] {
     this.#disturbed ??= disturbances(this.history, this.faultSpans)
     return this.#disturbed

@@ -89,8 +89,8 @@ export interface Row extends ChangeFacts {
 }
 
 /**
- * A stream's jump to another position (rebase), or a change of its state. Contains the number of
- * deliveries that were read before it.
+ * A client's announced jump to another position (rebase), or its start or stop. Contains the number
+ * of deliveries that were read before it.
  */
 export interface StreamMark {
   readonly event: Placed<RebaseEvent> | Placed<StreamEvent>

@@ -62,7 +62,8 @@ export class Memberships {
   }
 
   /**
-   * Returns the user's joins and removals in this conversation, each in the order of their seqs.
+   * Returns the user's joins to this conversation and removals from it, each in the order of their
+   * sequence numbers.
    */
   of(conversation: string, user: string): Membership {
     return this.#byPair.get(pairKey(conversation, user)) ?? nobody
@@ -79,13 +80,17 @@ function pairKey(conversation: string, user: string): string {
 }
 
 /**
- * Returns whether the user was a member at this seq, which may also be the version of a message.
+ * Returns whether the user was a member at this sequence number (or message version, which is one,
+ * too).
  */
 export function isMemberAt({ joins, removals }: Membership, seq: number): boolean {
   return lastUpTo(joins, seq) > lastUpTo(removals, seq)
 }
 
-/** Returns the seq of the user's last join or removal at or before `seq`; 0 when there is none. */
+/**
+ * Returns the sequence number of the user's last join or removal at or before `seq`; 0 when there
+ * is none.
+ */
 export function lastUpTo(changes: readonly MembershipChange[], seq: number): number {
   let last = 0
   for (const change of changes) if (change.seq <= seq) last = change.seq
@@ -93,10 +98,10 @@ export function lastUpTo(changes: readonly MembershipChange[], seq: number): num
 }
 
 /**
- * Returns the highest seq of the conversation that the user may see at time `t`. Assumes that every
- * join that may have happened by then has happened. The result is the seq of the removal that ended
- * the membership, or Infinity for a member. For a user who cannot have joined by then it is 0:
- * nothing is visible.
+ * Returns the highest sequence number (seq) of the conversation that the user may see at time `t`.
+ * Assumes that every join that may have happened by then has happened. The result is the seq of the
+ * removal that ended the membership, or Infinity for a member. For a user who cannot have joined by
+ * then it is 0: nothing is visible.
  */
 export function limitAt({ joins, removals }: Membership, t: Micros): number {
   let lastJoin = -1
@@ -134,8 +139,8 @@ interface Moment {
 const always: Moment = { notBeforeT: Number.NEGATIVE_INFINITY, notAfterT: Number.POSITIVE_INFINITY }
 
 /**
- * Returns when each message of a conversation can have been stored, by its seq: between its first
- * attempt and its first acknowledgement.
+ * Returns the earliest and latest time at which each message of a conversation can have been
+ * stored, by its sequence number: between its first attempt and its first acknowledgement.
  */
 function indexMoments(history: History): Map<string, Map<number, Moment>> {
   const moments = new Map<string, Map<number, Moment>>()
@@ -179,9 +184,9 @@ function boundTimes(
 
 /**
  * Returns the earliest and latest time of the join or removal at `seq`, from the requests that may
- * have caused it. Such a request got a response with this seq or without a seq, and fits the times
- * of the neighbouring rows. A request whose response has this seq may still not be the cause:
- * adding a member again returns the seq of the first join.
+ * have caused it. Such a request got a response with this sequence number (seq) or without any, and
+ * fits the times of the neighbouring rows. A request whose response has this seq may still not be
+ * the cause: adding a member again returns the seq of the first join.
  */
 function timesOf(operations: readonly Operation[], seq: number, bounds: Moment): MembershipChange {
   const possible = operations.filter(({ invoke, outcome }) => {

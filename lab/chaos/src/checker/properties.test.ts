@@ -148,8 +148,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     const last = events.findLastIndex(
       (event) => isDelivery(event) && event.observer === seen.observer && event.conversation === seen.conversation,
     )
-    // After a rejoin or after the user's own removal, any seq is allowed next. So this repeats a
-    // seq that the client has already received.
+    // After a rejoin or after the user's own removal, any sequence number is allowed next. So this
+    // repeats one that the client has already received.
     return events.toSpliced(last + 1, 0, { ...seen, t: events[last]?.t ?? 0 })
   },
   A6: (_chat, events, where) => {
@@ -166,7 +166,7 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
   },
   A8: (_chat, events, where) => {
     // Remove one delivery between two deliveries to the same client. Nothing else may explain the
-    // missing seq.
+    // missing sequence number.
     const mine = events.filter(
       (event) => isDelivery(event) && event.observer === 'ada-1' && event.conversation === 'one',
     )

@@ -30,7 +30,7 @@ export type RuleId =
  */
 export interface CheckSettings {
   /**
-   * Maximum time between a message's acknowledgement and its delivery on every attached stream,
+   * Maximum time between a message's acknowledgement and its delivery to every running client,
    * while no fault is active (TAIL1).
    */
   readonly tailBoundMs: number

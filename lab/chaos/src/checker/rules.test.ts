@@ -327,7 +327,8 @@ describe('rule A6, inconsistent offset', () => {
 describe('rule A7, hole', () => {
   it('rule A7 finds a missing row and a wrong counter', () => {
     const events = smallChat().finish()
-    // The change with seq 1 is not a message, so no acknowledgement names it and A1 is not broken.
+    // The change with sequence number 1 is not a message, so no acknowledgement names it and rule
+    // A1 is not broken.
     expect(brokenRules(without(events, rowOf(events, 1)))).toEqual(['A7'])
     const counter = find(events, 'conversation')
     expect(judge(replace(events, counter, { ...counter, seq: 99 })).get('A7')?.violations).toBe(1)
@@ -407,7 +408,7 @@ describe('rule A8, non-monotonic or skipped', () => {
     expect(brokenRules(after)).toEqual([])
   })
 
-  it('rule A8 allows jumps to a removal and over the time until a rejoin', () => {
+  it('rule A8 allows skipped changes before a removal or a rejoin', () => {
     const chat = smallChat()
     chat.detach('bob-1')
     chat.send('group', 'ada-1', 'ada')

@@ -24,7 +24,7 @@ const lateRebaseMaxMicros = 1_000_000
 /** A delivery that breaks the expected order. */
 export interface Slip {
   readonly delivery: Delivery
-  /** Seq of the delivery before it. */
+  /** Sequence number of the delivery before it. */
   readonly last: number
 }
 
@@ -36,8 +36,8 @@ export interface Hole {
 }
 
 /**
- * Position of one stream in one conversation over time. `positions` contains growing seqs; `times`
- * contains when each was reached.
+ * Position of one client in one conversation over time. `positions` contains growing sequence
+ * numbers; `times` contains when each was reached.
  */
 export interface Track {
   readonly stream: string
@@ -46,10 +46,13 @@ export interface Track {
   readonly times: number[]
   readonly positions: number[]
   /**
-   * Times at which the stream forgot its position in the conversation without getting a new one.
+   * Times at which the client forgot its position in the conversation without getting a new one.
    */
   readonly resets: number[]
-  /** Returns whether the stream skipped this seq without a reason and never received it later. */
+  /**
+   * Returns whether the client skipped the change with this sequence number without a reason and
+   * never received it later.
+   */
   isMissed(seq: number): boolean
 }
 
@@ -65,9 +68,9 @@ export interface StreamWalk {
 
 interface Cursor {
   last: number
-  /** Whether the next delivery may have any seq. */
+  /** Whether the next delivery may have any sequence number. */
   isFree: boolean
-  /** Whether the next delivery may have any seq up to last + 1. */
+  /** Whether the next delivery may have any sequence number up to last + 1. */
   mayGoBack: boolean
   generation: number
   seen: Intervals
@@ -76,7 +79,7 @@ interface Cursor {
 
 interface OpenTrack extends Track {
   readonly missed: Intervals
-  /** Seqs that were skipped and then delivered late, out of order. */
+  /** Sequence numbers of changes that were skipped and then delivered late, out of order. */
   readonly late: Intervals
   readonly covered: Intervals
   readonly observers: Set<number>
@@ -298,8 +301,9 @@ class Walker {
   }
 
   /**
-   * Returns the positions that a rebase changes. A rebase does not name its epoch (which identifies
-   * one database), so it applies to the epochs known to the observer, or to its first one.
+   * Returns the positions that a rebase (a jump that the server announced) changes. A rebase does
+   * not name its epoch, which identifies one database. So it applies to the epochs known to the
+   * observer, or to its first one.
    */
   #cursorsFor(observer: ObserverState, conversation: string): readonly Cursor[] {
     const id = this.#history.names.idOf(conversation)
@@ -310,8 +314,8 @@ class Walker {
 
   #epochOf(observer: ObserverState): number {
     for (const key of observer.cursors.keys()) return Number(key.split(' ')[1])
-    // The observer has no deliveries yet, so use the first epoch of the history. Nearly always it
-    // is the only one.
+    // This receiver has no deliveries yet, so use the first epoch (database) of the history. Nearly
+    // always it is the only one.
     const first = this.#history.deliveries.length > 0 ? this.#history.deliveries.at(0).epoch : 0
     return first
   }

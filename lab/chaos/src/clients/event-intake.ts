@@ -1,7 +1,7 @@
 /**
- * Handles the server's events for a client without the client library, in the same way for
- * Socket.IO and Server-Sent Events. Records each event, keeps the cursor and the positions, and
- * reports when the client must leave the connection.
+ * Handles the server's events for a client that does not use the Chorus client library, in the same
+ * way for Socket.IO and Server-Sent Events. Records each event, keeps the cursor and the positions,
+ * and reports when the client must leave the connection.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import type { ConnectionIdentity, Recorder } from './recorder.ts'

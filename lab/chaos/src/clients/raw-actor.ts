@@ -1,7 +1,7 @@
 /**
- * A simulated client without the client library. It keeps a cursor, reconnects after a short random
- * pause, resumes from the cursor, and sends with its own outbox. Its transport is a `Wire`:
- * Socket.IO over WebSocket or polling, or Server-Sent Events with POST.
+ * A simulated client that does not use the Chorus client library. It keeps a cursor, reconnects
+ * after a short random pause, resumes from the cursor, and sends with its own outbox. Its transport
+ * is a `Wire`: Socket.IO over WebSocket or polling, or Server-Sent Events with POST.
  */
 import type { EventPayload, ServerEvent } from '@chorus/protocol'
 import { HttpUser } from '@chorus/testkit'

@@ -1,8 +1,8 @@
 /**
- * The outbox of a simulated client without the client library. It sends one message at a time per
- * conversation, and retries with the same clientId until the server accepts it or refuses it
- * finally. Every attempt is a separate operation in the history, so a retry hides no response from
- * the checker.
+ * The outbox of a simulated client that does not use the Chorus client library. It sends one
+ * message at a time per conversation, and retries with the same clientId until the server accepts
+ * it or refuses it finally. Every attempt is a separate operation in the history, so a retry hides
+ * no response from the checker.
  */
 import { randomUUID } from 'node:crypto'
 import { hashText } from '../history/index.ts'

@@ -100,7 +100,7 @@ export class SdkActor implements Actor {
   async start(): Promise<void> {
     const { copyOf, sharesStoreOf, person } = this.#options
     if (sharesStoreOf !== undefined) {
-      // The shared store already contains the account.
+      // A shared store already contains the account of the first client.
     } else if (copyOf !== undefined) {
       // The client with the copied store also sends the messages that wait in it, even after this
       // client's attempt was refused. Messages may be added during the copying, so this is noted

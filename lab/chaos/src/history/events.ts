@@ -121,7 +121,7 @@ export type InvokeEvent =
   | MemberInvoke
   | RevokeInvoke
 
-/** One message of a page. */
+/** One message of a page of history. */
 export interface PageItem {
   readonly seq: number
   readonly version: number
@@ -135,7 +135,7 @@ export interface PageResult {
   readonly top: number
   readonly hasBefore: boolean
   readonly hasAfter: boolean
-  /** Messages of the page in the order of their seqs. */
+  /** Messages of the page in the order of their sequence numbers. */
   readonly items: readonly PageItem[]
 }
 
@@ -165,7 +165,7 @@ export interface NotOkEvent {
   readonly type: 'fail' | 'info'
   readonly op: OperationName
   readonly id: number
-  /** Code from the error catalogue, or `timeout` or `gone`. */
+  /** Code from the error catalogue, or `timeout`, or `gone` (the process has ended). */
   readonly code: string
 }
 
@@ -184,7 +184,7 @@ const changeKinds = {
   skip: 's',
 } as const
 
-/** Letter for all types that the workload does not produce. No rule judges them. */
+/** Letter for all other types of change, which the workload never produces. No rule judges them. */
 const otherKind = '?'
 
 export type ChangeKind = (typeof changeKinds)[keyof typeof changeKinds] | typeof otherKind
@@ -208,7 +208,7 @@ export interface ChangeFacts {
   readonly target: number
   /**
    * For kinds c, e and d: version of the message that came with the change. For other kinds: the
-   * change's own seq.
+   * change's own sequence number.
    */
   readonly version: number
   /**
@@ -219,8 +219,8 @@ export interface ChangeFacts {
 }
 
 /**
- * A change that reached a client, through the client library's callback or over a connection of
- * another client. Most events of a history are deliveries.
+ * A change that reached a client, through the client library's callback or over a connection of a
+ * client that does not use the library. Most events of a history are deliveries.
  */
 export interface DeliverEvent extends ChangeFacts {
   readonly t: Micros
@@ -245,10 +245,10 @@ export interface ObserverEvent {
 }
 
 /**
- * Announcement that a client continues after `seq` in this conversation: after `limited`, after a
- * join or rejoin, or after the first page. The next delivery must then be seq + 1; if `seq` is
- * missing, it may have any seq. If `conversation` is missing, the client forgets its positions in
- * all conversations (after a reset, or a start without a cursor).
+ * Announcement that a client continues after the sequence number `seq` in this conversation: after
+ * `limited`, after a join or rejoin, or after the first page. The next delivery must then be seq +
+ * 1; if `seq` is missing, it may have any seq. If `conversation` is missing, the client forgets its
+ * positions in all conversations (after a reset, or a start without a cursor).
  */
 export interface RebaseEvent {
   readonly t: Micros
@@ -289,8 +289,8 @@ export interface ConnectionEvent {
 }
 
 /**
- * A checkpoint (a cursor) that reached a connection of a client without the client library. A
- * connection that resumes from it must receive everything after it.
+ * A checkpoint (a cursor) that reached a connection of a client that does not use the Chorus client
+ * library. A connection that resumes from it must receive everything after it.
  */
 export interface CheckpointEvent {
   readonly t: Micros
@@ -333,7 +333,7 @@ export interface FaultEvent {
   readonly targets: readonly string[]
   /** Parts of the cluster that do not work during the fault. Some maximum times depend on it. */
   readonly affects: readonly ('server' | 'redis' | 'postgres' | 'client' | 'clock')[]
-  /** Maximum time between the healing and the moment when every attached stream has caught up. */
+  /** Maximum time between the healing and the moment when every running client has caught up. */
   readonly boundMs: number
 }
 
@@ -413,7 +413,7 @@ export interface StallEvent {
 
 /**
  * Start of a phase of the run. In phase `quiet`, all faults are healed, sending has stopped, and
- * every attached stream had its time to catch up.
+ * every running client has had time to catch up.
  */
 export interface PhaseEvent {
   readonly t: Micros

@@ -23,7 +23,7 @@ export function readReports(folder: string): readonly RunReport[] {
   return reports.filter(({ mutant, peer }) => mutant === undefined && peer === undefined)
 }
 
-/** Returns the text of docs/chaos.md. */
+/** Returns the summary as the text of docs/chaos.md. */
 export function summariseRuns(reports: readonly RunReport[]): string {
   const sum = (of: (report: RunReport) => number) => reports.reduce((total, report) => total + of(report), 0)
   const acknowledged = sum(({ result }) => result.counts.acknowledged)

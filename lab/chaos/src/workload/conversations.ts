@@ -16,7 +16,9 @@ export interface ConversationSeed {
   readonly members: readonly number[]
 }
 
-/** Number of conversations per role, and number of members in each. */
+/**
+ * Plan of a run's conversations: number of conversations per role, and number of members in each.
+ */
 export type ConversationPlan = readonly (readonly [role: ConversationRole, count: number, members: number])[]
 
 /** Maximum number of initial members of a conversation, not counting its creator. */

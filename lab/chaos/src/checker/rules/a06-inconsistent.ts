@@ -20,7 +20,10 @@ interface Text {
   readonly line: number
 }
 
-/** A number larger than every seq of a run, so that two seqs can be combined to one number. */
+/**
+ * A number larger than every sequence number of a run, so that two of them can be combined to one
+ * number.
+ */
 const seqBase = 2 ** 26
 
 export const inconsistent: Rule = {

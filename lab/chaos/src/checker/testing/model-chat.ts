@@ -84,7 +84,7 @@ export class ModelChat {
 
   /**
    * Sends a message of the user from `process`, usually the process of the user's client. Returns
-   * the message's seq.
+   * the message's sequence number.
    */
   send(conversation: string, process: string, user: string, times = 1): number {
     this.#lastClientId += 1
@@ -109,7 +109,10 @@ export class ModelChat {
     return seq
   }
 
-  /** Records that the server refused a message of a client without the client library. */
+  /**
+   * Records that the server refused a message of a client that does not use the Chorus client
+   * library.
+   */
   refuse(conversation: string, process: string, user: string, code = 'unavailable'): string {
     this.#lastClientId += 1
     const clientId = `client-id-${this.#lastClientId}`
