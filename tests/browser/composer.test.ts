@@ -234,7 +234,7 @@ it('[APP1] Enter of an input method submits no message, group or profile', async
   }
 })
 
-it('shortcuts work on other keyboard layouts, and copying without a clipboard', async () => {
+it('shortcuts work on other keyboard layouts, copying works without a clipboard API', async () => {
   const [ada, bob] = await twoPeople()
   await ada.context.addInitScript(() => {
     Object.defineProperty(navigator, 'clipboard', { value: undefined })

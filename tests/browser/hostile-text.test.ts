@@ -88,7 +88,7 @@ const names = [
   `</title><script>alert(1)</script>`,
 ]
 
-it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: hostile messages and names are shown as text', async () => {
+it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: hostile text stays plain text', async () => {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id: readerId } = await HttpUser.signIn(server.url, reader.handle, password)
   const writers: HttpUser[] = []

@@ -209,7 +209,7 @@ describe.each(looks)('the message list on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] an own message is shown at once, also when the list is scrolled up', async () => {
+  it("[READ1] the user's own message is shown at once, also when the list is scrolled up", async () => {
     const room = await openRoom(options, 150)
     const { ada } = room
     await ada.page.goto(`${room.url}/30`)
@@ -259,7 +259,7 @@ describe.each(looks)('the message list on %s', (_look, options) => {
     await ada.leave()
   })
 
-  it('[READ1] a list whose last row is visible counts as at its end', async () => {
+  it('[READ1] a list whose last row is visible counts as scrolled to its end', async () => {
     const { id, user } = await makeRoom(3)
     await write(id, 1, 'new')
     const ada = await arriveAs(user, options)
@@ -326,7 +326,7 @@ describe.each(looks)('the message list on %s', (_look, options) => {
     await room.ada.leave()
   })
 
-  it('[READ1] a link to an older message opens there, also after signing in', async () => {
+  it('[READ1] a link to an older message shows that message, also after signing in', async () => {
     const { id, handle } = await makeRoom(60)
     const ada = await Person.arrive(browser, server.url, 'Ada Lovelace', { ...options, handle })
     await ada.page.goto(`/c/${id}/12`)

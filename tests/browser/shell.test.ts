@@ -82,7 +82,7 @@ it('[FIND1] the search opens the person of that name before a group that contain
   await ada.leave()
 })
 
-it('[FIND1] a new conversation adds the typed person, and starts with a second Enter', async () => {
+it('[FIND1] Enter adds the typed person to a new conversation, a second Enter starts it', async () => {
   await Promise.all(['Zoe Stranger', 'Aaron Stranger'].map((name) => HttpUser.signUp(server.url, { name })))
   const bob = await HttpUser.signUp(server.url, { name: 'Barbara Liskov' })
   const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })

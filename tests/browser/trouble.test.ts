@@ -54,7 +54,7 @@ it('[APP3] the page reloads once for a missing script, then shows a message', as
   await ada.leave()
 })
 
-it('[APP3] a script that was missing offline loads later, without a reload', async () => {
+it('[APP3] a script that failed to load offline loads once online, without a reload', async () => {
   const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
   let loads = 0
   ada.page.on('load', () => (loads += 1))
@@ -129,7 +129,7 @@ it('[APP3] an error in one conversation leaves the rest of the page working', as
   await Promise.all([ada.leave(), bob.leave()])
 })
 
-it('[APP3] avatars load only from the own origin and AVATAR_ORIGINS', async () => {
+it("[APP3] avatars load only from the server's origin and from AVATAR_ORIGINS", async () => {
   const friendly = await startQuickServer({
     env: { LIMIT_SIGN_INS_ADDRESS: '0', AVATAR_ORIGINS: 'https://pictures.example' },
   })

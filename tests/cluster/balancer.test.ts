@@ -112,7 +112,7 @@ describe.skipIf(!canRun).each(kinds)('two servers behind %s', (kind) => {
     for (const socket of sockets) socket.close()
   })
 
-  it('the balancer keeps a polling client at one server, also for its upgrade', async () => {
+  it('the balancer keeps a polling client at one server, also while it upgrades to WebSocket', async () => {
     const people = await Promise.all(Array.from({ length: 6 }, () => HttpUser.signUp(url)))
     const servers = new Set<string>()
     for (const [index, person] of people.entries()) {
@@ -325,7 +325,7 @@ describe.each(kinds)('the requests that %s forwards', (kind) => {
     return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]!.toLowerCase() === name)
   }
 
-  it('N94: contain the real client address, and no forged headers', async () => {
+  it('N94: forwarded requests contain the real client address, and no forged headers', async () => {
     const spoofed = {
       'x-forwarded-for': '203.0.113.9, 10.0.0.1',
       'x-forwarded-proto': 'https',

@@ -8,7 +8,7 @@ import { hasBalancer, hasPostgres, hasRedis, HttpUser, SocketUser, startCluster,
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
-  '[ACK2] a server without its database moves clients only if another server has it',
+  '[ACK2] a server without its database asks clients to move only if another server has one',
   async () => {
     const cluster = await startCluster({ servers: 2, proxies: ['database'] })
     try {

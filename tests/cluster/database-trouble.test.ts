@@ -226,7 +226,7 @@ describe.skipIf(!hasPostgres())('a server whose Postgres fails', () => {
     socket.close()
   })
 
-  it('[ACK2] a send gets `unknown` within two seconds when every COMMIT is cut', async () => {
+  it('[ACK2] a send gets `unknown` within two seconds when the connection is cut at every COMMIT', async () => {
     await ada.send(conversation, 'the lanes are open')
     proxy.cutReplies('append_', 1_000)
     const clientId = randomUUID()
@@ -285,7 +285,7 @@ describe.skipIf(!hasPostgres())('a server whose Postgres fails', () => {
     socket.close()
   })
 
-  it('[BAD1] [ACK2] a read-only database refuses sends as not stored, and later accepts them', async () => {
+  it('[BAD1] [ACK2] sends to a read-only database are refused as not stored, and work later', async () => {
     const [{ name }] = (await postgres.query<{ name: string }>(
       "select datname as name from pg_stat_activity where application_name like 'chorus %' limit 1",
     )) as [{ name: string }]

@@ -125,7 +125,7 @@ describe.skipIf(!canRun)('the page docs/from-the-tutorials.md', () => {
       await reader.waitFor(({ name }) => name === 'live', 'the place of another user')
     },
   }
-  /** Not run: two environment variables, and a benchmark that takes minutes. */
+  /** Code on the page that is not run: two variables, and a benchmark that takes minutes. */
   const notRun = ['DATABASE_URL', 'REDIS_URL', 'npm run bench -- --scenario storm']
 
   it('the page shows only commands that this test runs', () => {

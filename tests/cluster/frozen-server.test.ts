@@ -111,7 +111,7 @@ describe.skipIf(!canRun)('a server that was frozen', () => {
     }
   })
 
-  it('[TAIL1] [CP1] a member removed and added back while all hints were lost receives again', async () => {
+  it('[TAIL1] [CP1] a member who was removed and added while all hints were lost still receives', async () => {
     const ada = await HttpUser.signUp(cluster.urls[0]!)
     const follower = await HttpUser.signUp(cluster.urls[0]!)
     const conversation = await ada.createConversation('group', [follower.id])

@@ -24,7 +24,7 @@ describe.skipIf(!canRun)('the links between the servers and Redis', () => {
     ends.expectUnharmed()
   })
 
-  it('[TAIL1] messages arrive without the link to publish or to subscribe', async () => {
+  it('[TAIL1] messages arrive while the publish or the subscribe link to Redis is down', async () => {
     for (const purpose of ['publish', 'subscribe'] as const) {
       for (const server of [0, 1]) ends.cluster.proxyOf(purpose, server).close()
       await ends.waitForHealth(false)
