@@ -1,6 +1,6 @@
 /**
  * Starts a server with default limits, two members who chat with each other, and one signed-in
- * attacker with separate conversations. Fails an attack that disturbed the two members, or that
+ * attacker with separate conversations. A test fails if the attack disturbed the two members, or
  * pushed a metric of the server over its limit.
  */
 import {

@@ -352,7 +352,7 @@ describe('live values', () => {
 })
 
 describe('presence and status', () => {
-  it('[PRES1] [PRES2] presence reaches a user who watches and shares a conversation', async () => {
+  it('[PRES1] [PRES2] presence of a user reaches only watchers who share a conversation', async () => {
     const [ada, bob, eve] = await Promise.all([signUp(), signUp(), signUp()])
     await ada.createConversation('direct', [bob.id])
     const adaSocket = await SocketUser.connect(server.url, { cookie: ada.cookie })

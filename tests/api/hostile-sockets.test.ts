@@ -280,7 +280,7 @@ describe('WebSocket frames and poll bodies', () => {
 })
 
 describe('too many connections or events', () => {
-  it('[LIM1] N83 N84: connections per address are limited, and closed ones free their places', async () => {
+  it('[LIM1] N83 N84: connections per address are limited, and a closed one makes room for another', async () => {
     const idle = Array.from({ length: 80 }, () => EngineClient.open(server.url, { cookie: ada.cookie }))
     await waitForFact(() => idle.every((client) => client.isClosed || client.packets.length > 0), {
       what: 'an answer to each handshake',

@@ -1,6 +1,6 @@
 /**
- * A real python-socketio client. It stores the session cookie by itself, and quotes cookie values
- * by rules of Python.
+ * A real python-socketio client. It stores the session cookie by itself, and may send the cookie's
+ * value in quotes.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'

@@ -7,7 +7,7 @@ import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('N66 N67 N100: the log contains no cookie, password, cursor, token or message', async () => {
+it('N66 N67 N100: the log output contains no cookie, password, cursor, token or message', async () => {
   const server = await startQuickServer({ env: { LOG_LEVEL: 'trace' } })
   try {
     const password = `secret-password-${randomUUID()}`

@@ -68,7 +68,7 @@ describe('a start with a busy port', () => {
 })
 
 describe('a start with a data directory', () => {
-  it('[ACK1] a start refuses a data directory in use or damaged, not one after a crash', async () => {
+  it('[ACK1] a start refuses a data directory in use or damaged, but not after a crash', async () => {
     const server = await startServer()
     try {
       const ada = await HttpUser.signUp(() => server.url)

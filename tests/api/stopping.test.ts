@@ -128,7 +128,7 @@ it('[ACK2] a stopping server answers every send of a client that does not move',
   }
 })
 
-it('a stopping server spreads the moves of its clients, and closes the rest', async () => {
+it('a stopping server moves its clients at evenly spread times, and closes the rest', async () => {
   const server = await startQuickServer({ env: { DRAIN_MS: '4000', LIMIT_CONNECTIONS: '0' } })
   try {
     const ada = await HttpUser.signUp(() => server.url)

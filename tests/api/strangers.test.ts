@@ -34,7 +34,7 @@ const stranger = () => HttpUser.stranger(server.url)
 
 describe('clients without a session, all at one address', () => {
   it.each(['/v1/openapi.json', '/'])(
-    '[LIM1] requesting %s on 400 connections without reading delays no member',
+    '[LIM1] requests for %s on 400 connections that never read delay no member',
     async (path) => {
       const memory = readResidentBytes(server.pid)
       const sockets = await Promise.all(Array.from({ length: 400 }, () => RawSocket.connect(server.port)))
@@ -54,7 +54,7 @@ describe('clients without a session, all at one address', () => {
     },
   )
 
-  it('[LIM1] requesting the API document in a flood is limited, and delays no member', async () => {
+  it('[LIM1] a flood of requests for the API document is limited, and delays no member', async () => {
     const answers = await Promise.all(Array.from({ length: 300 }, () => stranger().call('GET', '/v1/openapi.json')))
     const refused = answers.filter(({ status }) => status === 429)
     expect(refused.length).toBeGreaterThan(0)
