@@ -73,7 +73,7 @@ describe.skipIf(!canRun)('the demo of the README', () => {
     await second.keyboard.press('Enter')
     await first.getByRole('article').filter({ hasText: 'Hello, Ada!' }).waitFor()
 
-    // Each tab keeps its own user after a reload. The servers need different host names for this,
+    // Each tab keeps its own user after a reload. The servers need different IP addresses for this,
     // because cookies ignore ports.
     await first.reload()
     await isSignedIn(first, 'Ada Lovelace')
