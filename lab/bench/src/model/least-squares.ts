@@ -19,7 +19,7 @@ export interface Observation {
   readonly tolerance: number
 }
 
-/** Returns the best coefficient of each term. */
+/** Returns the non-negative coefficient of each term that together fit the observations best. */
 export function fitNonNegative(observations: readonly Observation[], terms: number): number[] {
   if (terms > termsMax) throw new Error(`unable to fit ${terms} terms; the maximum is ${termsMax}`)
   const rows = observations.map(({ amounts, value, tolerance }) => ({

@@ -22,7 +22,7 @@ import type { CheckSettings } from './rule.ts'
 import { acknowledgedT, firstInvokeT } from './send-facts.ts'
 import type { Track } from './walk-streams.ts'
 
-/** A change that reached a stream late or never. */
+/** A change that reached a client late or never. */
 export interface Lateness {
   readonly stream: string
   readonly conversation: string
@@ -43,13 +43,13 @@ export interface Convergence {
    */
   readonly tail: Latencies
   /**
-   * Times between the end of a fault and the moment when a stream has caught up, one for each
-   * stream and fault. The key names the kinds of faults that were active together (`F4`, `F4+F11`).
+   * Times between the end of a fault and the moment when a client has caught up, one for each
+   * client and fault. The key names the kinds of faults that were active together (`F4`, `F4+F11`).
    */
   readonly heals: ReadonlyMap<string, Latencies>
   /**
-   * Number of pairs of a stream and a conversation for which the end of the conversation was
-   * checked.
+   * Number of pairs of a client and a conversation for which it was checked that the client has the
+   * end of the conversation.
    */
   readonly ends: number
   /** The first late or missing changes, at most `lateMax`. */
@@ -171,7 +171,7 @@ function measureConvergence(
   return { tail, heals, ends }
 }
 
-/** One stream in one conversation: its membership, and which changes it received when. */
+/** One client in one conversation: its membership, and which changes it received when. */
 class Pair {
   readonly follower: Follower
   readonly conversation: string
@@ -205,9 +205,9 @@ class Pair {
   }
 
   /**
-   * Returns the interval in which the stream had to receive this message. Returns undefined if the
-   * stream was not attached, if its user was not a member, or if it is unknown whether the stream
-   * followed the conversation.
+   * Returns the interval in which the client had to receive this message. Returns undefined if the
+   * client was stopped or paused, if its user was not a member, or if it is unknown whether the
+   * client followed the conversation.
    */
   duty({ seq, okT, invokeT }: Acknowledged): Interval | undefined {
     const interval = this.follower.intervals.find(({ fromT, toT }) => fromT <= okT && okT < toT)
@@ -227,7 +227,7 @@ class Pair {
 
   #isAtHome(seq: number, joinSeq: number, attachedT: Micros, invokeT: Micros): boolean {
     const { positions } = this.track
-    // Find the first change that the stream received within this membership.
+    // Find the first change that the client received within this membership.
     let low = 0
     let high = positions.length
     while (low < high) {
@@ -256,7 +256,7 @@ function measureTail(
     const duty = pair.duty(acknowledged)
     if (duty === undefined) continue
     const { seq, okT } = acknowledged
-    // A change near a fault may arrive late, but the stream must not skip it.
+    // A change near a fault may arrive late, but the client must not skip it.
     if (!pair.track.isMissed(seq) && isNearFault(windows, okT, okT + boundMicros)) continue
     const reachedT = pair.reachedT(seq)
     if (reachedT !== undefined && reachedT <= okT + boundMicros) {
@@ -315,8 +315,8 @@ function measureHeal(
     if (target === undefined) continue
     const attached = pair.follower.intervals.find(({ fromT, toT }) => fromT <= healT && healT < toT)
     if (attached === undefined) return undefined
-    // A stream that was detached must also receive the changes acknowledged in that time, because
-    // it resumes from its last position.
+    // A client that was stopped for some time must also receive the changes acknowledged in that
+    // time, because it resumes from its last position.
     const duty = pair.duty({ ...target, okT: healT })
     if (duty === undefined) continue
     const reachedT = pair.reachedT(target.seq)
@@ -325,8 +325,8 @@ function measureHeal(
       caughtUpT = Math.max(caughtUpT ?? healT, until)
       continue
     }
-    // Skip a stream that was detached, affected by the next fault, or late because the machine
-    // stalled: another cause than this fault is possible.
+    // Skip a client that was stopped, affected by the next fault, or late because the machine
+    // stalled: this fault may not be the cause.
     if (duty.toT <= boundT || (next !== undefined && next.startT <= boundT)) return undefined
     if (reachedT !== undefined && stalls.some((stall) => stall.startT <= reachedT && stall.healT >= healT))
       return undefined

@@ -22,8 +22,8 @@ export interface FaultWindow {
   readonly healT: Micros
   readonly spans: readonly FaultSpan[]
   /**
-   * Maximum time that clients may take to catch up after the window: the largest bound of its
-   * faults.
+   * Maximum time that clients may take to catch up after these faults: the largest maximum time of
+   * any of them.
    */
   readonly boundMs: number
 }

@@ -53,7 +53,7 @@ export interface CheckSettings {
    */
   readonly liveBoundMs: number
   /**
-   * Age of a membership from which on the member's streams must receive every message that is sent.
+   * Age of a membership from which on the member's clients must receive every message that is sent.
    */
   readonly joinSettleMs: number
   /**

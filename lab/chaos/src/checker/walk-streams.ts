@@ -62,7 +62,7 @@ export interface StreamWalk {
   readonly stepsBack: readonly Slip[]
   readonly holes: readonly Hole[]
   readonly tracks: readonly Track[]
-  /** Number of streams that continued over several connections. */
+  /** Number of clients that continued over several connections. */
   readonly continued: number
 }
 
@@ -91,7 +91,7 @@ interface ObserverState {
   readonly user: string
   readonly userHash: number
   readonly stream: string
-  /** Counter that grows whenever the observer forgets its positions in all conversations. */
+  /** Counter that grows whenever a client forgets its positions in all conversations. */
   generation: number
   readonly cursors: Map<string, Cursor>
 }
@@ -156,8 +156,8 @@ class Walker {
     const { last } = cursor
     const isFirst = cursor.isFree
     if (cursor.mayGoBack && (isFirst || from <= last + 1)) {
-      // The store had not saved this change before the process died. So the callback may repeat
-      // this change and the changes after it.
+      // The client's store had not saved this change before its process died. So the callback may
+      // repeat this change and the changes after it.
       cursor.seen = new Intervals()
     } else if (cursor.seen.has(to)) {
       this.#duplicates.push({ delivery, last })

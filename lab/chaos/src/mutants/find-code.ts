@@ -68,8 +68,8 @@ export function parsePattern(text: string): ts.Node {
   if (statement === undefined || second !== undefined || statements.length > 1)
     throw new Error(`unable to read the pattern; it is not one expression or statement: ${text}`)
   if (!ts.isExpressionStatement(statement)) return statement
-  // A pattern for an object literal is written in parentheses, because a brace would otherwise
-  // begin a block.
+  // If the pattern is an object literal, it is written in parentheses, because a brace would
+  // otherwise begin a block.
   return ts.isParenthesizedExpression(statement.expression) ? statement.expression.expression : statement.expression
 }
 

@@ -24,7 +24,7 @@ export interface PeerOptions {
   readonly faults: number
   readonly servers: number
   readonly clients: number
-  /** Messages per second. */
+  /** Number of messages that all clients together send per second. */
   readonly rate: number
   readonly say: (line: string) => void
 }

@@ -28,7 +28,7 @@ export interface FaultProxyOptions {
   readonly targetPort: number
   /** Source of random numbers for delays. A chaos run passes a source that depends on its seed. */
   readonly random?: () => number
-  /** Creates the tap of a new connection. */
+  /** Creates the tap of a new connection, which inspects the data that passes. */
   readonly tap?: (target: { readonly port: number }) => Tap
 }
 

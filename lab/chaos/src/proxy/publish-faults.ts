@@ -95,7 +95,10 @@ export class PublishFaults {
     this.#rule = rule
   }
 
-  /** Creates the tap of one connection, for the fault proxy. */
+  /**
+   * Creates the tap for one connection of the fault proxy. It inspects and changes the data that
+   * passes.
+   */
   readonly tap = (): Tap => {
     const reader = new CommandReader()
     return {

@@ -55,7 +55,10 @@ export type ToDriver =
    * `bulk`).
    */
   | { readonly kind: 'burst'; readonly isOn: boolean }
-  /** Starts or stops churn: members join and leave, sessions are revoked, clients restart. */
+  /**
+   * Starts or stops the coming and going of clients: members join and leave, sessions are revoked,
+   * clients restart.
+   */
   | { readonly kind: 'churn'; readonly isOn: boolean }
   /** Pauses or resumes reading for this share of the clients that do not use the client library. */
   | { readonly kind: 'pause'; readonly share: number; readonly isPaused: boolean }
