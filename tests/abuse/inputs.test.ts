@@ -43,12 +43,15 @@ describe.skipIf(!hasPostgres())('the inputs of the attack tests', () => {
   })
   afterAll(() => server.remove())
 
-  it.each(attacks)('the server processes an attack input of $command instead of refusing it early', async ({ command, askOnce }) => {
-    const inputs = new WorstInputs(command, attacker.world)
-    const statuses: (number | undefined)[] = []
-    while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {
-      statuses.push(await askOnce?.(server.url, attacker, inputs))
-    }
-    expect(workedStatuses, `statuses ${statuses.join()}`).toContain(statuses.at(-1))
-  })
+  it.each(attacks)(
+    'the server processes an attack input of $command instead of refusing it early',
+    async ({ command, askOnce }) => {
+      const inputs = new WorstInputs(command, attacker.world)
+      const statuses: (number | undefined)[] = []
+      while (statuses.length < triesMax && !workedStatuses.includes(statuses.at(-1) ?? 0)) {
+        statuses.push(await askOnce?.(server.url, attacker, inputs))
+      }
+      expect(workedStatuses, `statuses ${statuses.join()}`).toContain(statuses.at(-1))
+    },
+  )
 })

@@ -49,29 +49,32 @@ const browserHeaders = [
 ]
 
 describe('the check of the Origin header', () => {
-  it.each(foreign)('[ACL3] N9 N13 N14 N15 N17: REST, WebSocket, polling and SSE refuse the foreign origin %j', async (origin) => {
-    const headers = { origin }
-    for (const [method, path, body] of [
-      ['POST', '/v1/conversations', { kind: 'group', name: 'forged' }],
-      ['PATCH', '/v1/users/me', { name: 'forged' }],
-      ['DELETE', '/v1/session', undefined],
-      ['GET', '/v1/session', undefined],
-      ['GET', '/v1/events', undefined],
-      ['GET', '/v1/sync', undefined],
-      ['OPTIONS', '/v1/conversations', undefined],
-    ] as const) {
-      const answer = await ada.call<{ code: string }>(method, path, body, { headers })
-      expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([403, 'forbidden'])
-      expect(answer.headers['access-control-allow-origin'], `${method} ${path}`).toBeUndefined()
-      expect(answer.headers['access-control-allow-credentials']).toBeUndefined()
-    }
-    const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
-    expect(poll.status).toBe(403)
-    expect(poll.headers['access-control-allow-origin']).toBeUndefined()
-    const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
-    await socket.waitForClose()
-    expect(socket.end).toEqual({ status: 403 })
-  })
+  it.each(foreign)(
+    '[ACL3] N9 N13 N14 N15 N17: REST, WebSocket, polling and SSE refuse the foreign origin %j',
+    async (origin) => {
+      const headers = { origin }
+      for (const [method, path, body] of [
+        ['POST', '/v1/conversations', { kind: 'group', name: 'forged' }],
+        ['PATCH', '/v1/users/me', { name: 'forged' }],
+        ['DELETE', '/v1/session', undefined],
+        ['GET', '/v1/session', undefined],
+        ['GET', '/v1/events', undefined],
+        ['GET', '/v1/sync', undefined],
+        ['OPTIONS', '/v1/conversations', undefined],
+      ] as const) {
+        const answer = await ada.call<{ code: string }>(method, path, body, { headers })
+        expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([403, 'forbidden'])
+        expect(answer.headers['access-control-allow-origin'], `${method} ${path}`).toBeUndefined()
+        expect(answer.headers['access-control-allow-credentials']).toBeUndefined()
+      }
+      const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
+      expect(poll.status).toBe(403)
+      expect(poll.headers['access-control-allow-origin']).toBeUndefined()
+      const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
+      await socket.waitForClose()
+      expect(socket.end).toEqual({ status: 403 })
+    },
+  )
 
   it.each(browserHeaders)(
     '[ACL3] N13: a browser without Origin cannot connect, open a stream or write: %j',
@@ -84,15 +87,18 @@ describe('the check of the Origin header', () => {
     },
   )
 
-  it.each(['https://app.example', 'https://other.example'])('the origin %s is allowed on every transport', async (origin) => {
-    const headers = { origin }
-    await ada.expect(200, 'GET', '/v1/session', undefined, { headers })
-    const socket = await EngineClient.connect(server.url, { cookie: ada.cookie, headers })
-    socket.close()
-    const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
-    expect(poll.status).toBe(200)
-    expect(poll.headers['access-control-allow-origin']).toBe(origin === 'https://other.example' ? origin : undefined)
-  })
+  it.each(['https://app.example', 'https://other.example'])(
+    'the origin %s is allowed on every transport',
+    async (origin) => {
+      const headers = { origin }
+      await ada.expect(200, 'GET', '/v1/session', undefined, { headers })
+      const socket = await EngineClient.connect(server.url, { cookie: ada.cookie, headers })
+      socket.close()
+      const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
+      expect(poll.status).toBe(200)
+      expect(poll.headers['access-control-allow-origin']).toBe(origin === 'https://other.example' ? origin : undefined)
+    },
+  )
 })
 
 describe('cross-site request forgery', () => {

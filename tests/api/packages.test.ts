@@ -56,12 +56,15 @@ beforeAll(() => {
 
 afterAll(() => removeTempDir(folder))
 
-it.each(['protocol', 'client', 'react', 'server'])('the published package %s has a README, but no tests and no fixtures', (name) => {
-  const packed = files.get(name) ?? []
-  expect(packed).toContain('README.md')
-  expect(packed).toContain('package.json')
-  expect(packed.filter((path) => /[.](test|suite)[.]tsx?$|(^|\/)testing(\/|$)/.test(path))).toEqual([])
-})
+it.each(['protocol', 'client', 'react', 'server'])(
+  'the published package %s has a README, but no tests and no fixtures',
+  (name) => {
+    const packed = files.get(name) ?? []
+    expect(packed).toContain('README.md')
+    expect(packed).toContain('package.json')
+    expect(packed.filter((path) => /[.](test|suite)[.]tsx?$|(^|\/)testing(\/|$)/.test(path))).toEqual([])
+  },
+)
 
 it('the published server serves the web page and the API from an empty folder', async () => {
   linkDependencies('protocol')

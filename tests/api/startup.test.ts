@@ -46,11 +46,14 @@ describe('a start with a wrong setting', () => {
     ['ALLOWED_ORIGINS', '*', /ALLOWED_ORIGINS is "\*"; expected/],
     ['SIGN_UP', 'maybe', /SIGN_UP is "maybe"; expected open or closed/],
     ['LIMIT_SENDS', 'many', /LIMIT_SENDS is "many"; expected/],
-  ])('a start with %s=%s prints one line with the variable, its value and what is expected', async (variable, value, pattern) => {
-    const failed = await runFailingServer({ [variable]: value })
-    expectOneLine(failed, pattern)
-    expect(failed.stderr[0]).not.toContain('hunter2')
-  })
+  ])(
+    'a start with %s=%s prints one line with the variable, its value and what is expected',
+    async (variable, value, pattern) => {
+      const failed = await runFailingServer({ [variable]: value })
+      expectOneLine(failed, pattern)
+      expect(failed.stderr[0]).not.toContain('hunter2')
+    },
+  )
 })
 
 describe('a start with a busy port', () => {

@@ -72,11 +72,14 @@ describe('clients without a session, all at one address', () => {
       Object.fromEntries(Array.from({ length: 1_000 }, (_, key) => [`k${key}`, 1])),
       [400, 429],
     ],
-  ] as const)('[LIM1] the server refuses %s before it parses the body or hashes the password', async (_what, method, path, body, expected) => {
-    for (let count = 0; count < 20; count++)
-      expect((await stranger().call(method, path, body)).status).toBeOneOf([...expected])
-    await sendCalmly()
-  })
+  ] as const)(
+    '[LIM1] the server refuses %s before it parses the body or hashes the password',
+    async (_what, method, path, body, expected) => {
+      for (let count = 0; count < 20; count++)
+        expect((await stranger().call(method, path, body)).status).toBeOneOf([...expected])
+      await sendCalmly()
+    },
+  )
 
   it('[LIM1] handshakes, broken cookies and unknown paths delay no member', async () => {
     const broken = `chorus_session=${'x'.repeat(4_000)}.${'A'.repeat(43)}`

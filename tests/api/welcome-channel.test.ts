@@ -31,18 +31,21 @@ const listOf = async (user: HttpUser): Promise<Listed['conversations']> =>
   (await user.expect<Listed>(200, 'GET', '/v1/conversations')).body.conversations
 
 describe('the setting WELCOME_CHANNEL', () => {
-  it.skipIf(!hasPostgres())('[WELCOME1] users who sign up at two servers at once join one welcome channel', async () => {
-    const databaseUrl = await (await usePostgres()).createDatabase()
-    const first = await start({ databaseUrl, channel: 'Everyone here' })
-    const second = await start({ databaseUrl, channel: 'Everyone here' })
-    const users = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => HttpUser.signUp((index % 2 === 0 ? first : second).url)),
-    )
-    const lists = await Promise.all(users.map((user) => listOf(user)))
-    expect(new Set(lists.map((list) => list.map(({ id }) => id).join())).size).toBe(1)
-    expect(lists[0]).toMatchObject([{ kind: 'channel', name: 'Everyone here', memberCount: 10 }])
-    expect(lists.filter(([channel]) => channel?.role === 'owner')).toHaveLength(1)
-  })
+  it.skipIf(!hasPostgres())(
+    '[WELCOME1] users who sign up at two servers at once join one welcome channel',
+    async () => {
+      const databaseUrl = await (await usePostgres()).createDatabase()
+      const first = await start({ databaseUrl, channel: 'Everyone here' })
+      const second = await start({ databaseUrl, channel: 'Everyone here' })
+      const users = await Promise.all(
+        Array.from({ length: 10 }, (_, index) => HttpUser.signUp((index % 2 === 0 ? first : second).url)),
+      )
+      const lists = await Promise.all(users.map((user) => listOf(user)))
+      expect(new Set(lists.map((list) => list.map(({ id }) => id).join())).size).toBe(1)
+      expect(lists[0]).toMatchObject([{ kind: 'channel', name: 'Everyone here', memberCount: 10 }])
+      expect(lists.filter(([channel]) => channel?.role === 'owner')).toHaveLength(1)
+    },
+  )
 
   it('[WELCOME1] an existing public channel of that name becomes the welcome channel', async () => {
     const server = await start({ channel: 'Lobby' })
