@@ -3,7 +3,7 @@
  * answers every send it has received, and exits.
  */
 import { randomUUID } from 'node:crypto'
-import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
+import { HttpUser, RawSocket, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
@@ -183,6 +183,35 @@ it('a stopping server reports not ready, serves briefly, then refuses connection
     const headers = { ...upgrade, 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' }
     const answer = await ada.expect(503, 'GET', '/socket.io/?EIO=4&transport=websocket', undefined, { headers })
     expect(answer.headers['retry-after']).toBe('1')
+    expect((await stopped).code).toBe(0)
+  } finally {
+    await server.remove()
+  }
+})
+
+it('a client that resets a refused upgrade does not end a stopping server early', async () => {
+  const server = await startQuickServer({ env: { DRAIN_NOTICE_MS: '2000', DRAIN_MS: '4000' } })
+  try {
+    const ada = await HttpUser.signUp(() => server.url)
+    const stopped = server.stop('SIGTERM')
+    await waitForFact(async () => (await ada.call('GET', '/readyz')).status === 503, { what: 'not ready' })
+    const headers = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+    const lines = ['GET /socket.io/?EIO=4&transport=websocket HTTP/1.1', 'Host: x', ...headers]
+    let resets = 0
+    let isStopped = false
+    void stopped.then(() => {
+      isStopped = true
+    })
+    while (!isStopped) {
+      const socket = await RawSocket.connect(server.port).catch(() => undefined)
+      if (socket === undefined) break
+      socket.send([...lines, 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', '', ''].join('\r\n'))
+      // Reset some connections while the server decides about the upgrade, and some after its answer.
+      if (++resets % 2 === 0)
+        await waitForFact(() => socket.isClosed || socket.status > 0, { what: 'an answer or the end', everyMs: 1 })
+      socket.socket.resetAndDestroy()
+    }
+    expect(resets).toBeGreaterThan(0)
     expect((await stopped).code).toBe(0)
   } finally {
     await server.remove()

@@ -100,4 +100,32 @@ describe('clients without a session, all at one address', () => {
       await Promise.all(asked)
     }
   })
+
+  it('[LIM1] connections that are reset during or after an upgrade end no server', async () => {
+    // Last, because it uses up the connection limit of this address.
+    const upgrade = async (): Promise<RawSocket> => {
+      const socket = await RawSocket.connect(server.port)
+      const headers = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13']
+      const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+      socket.send(
+        ['GET /socket.io/?EIO=4&transport=websocket HTTP/1.1', 'Host: x', ...headers, key, '', ''].join('\r\n'),
+      )
+      return socket
+    }
+    const refused: RawSocket[] = []
+    for (let round = 0; refused.length < 100 && round < 100; round++) {
+      const sockets = await Promise.all(Array.from({ length: 50 }, upgrade))
+      await Promise.all(
+        sockets.map(async (socket, index) => {
+          if (index % 2 === 0 && (await socket.waitForStatus()) === 429) refused.push(socket)
+          if (index % 4 === 0 || !refused.includes(socket)) socket.socket.resetAndDestroy()
+        }),
+      )
+      await sendCalmly()
+    }
+    expect(refused.length).toBeGreaterThanOrEqual(100)
+    // The others keep their side open, and the server closes them.
+    for (const socket of refused) await socket.waitForClose()
+    await sendCalmly()
+  })
 })

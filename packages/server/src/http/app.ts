@@ -20,6 +20,7 @@ import type { Parts } from '../commands/parts.ts'
 import { takeBudget } from '../dispatch/weigh-command.ts'
 import type { Config } from '../config/config.ts'
 import { findClientAddress, limitKeyOf, parseTrustedProxies } from '../support/address.ts'
+import { endSocket } from '../support/end-socket.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
 import { compressAnswers } from './compress-answers.ts'
@@ -276,7 +277,8 @@ function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): 
         ? [408, 'Request Timeout', new ChorusError('invalid', 'unable to answer; the request did not arrive in time')]
         : [400, 'Bad Request', new ChorusError('invalid', 'unable to answer; the request cannot be read')]
   const body = JSON.stringify({ ...problem.toProblem(), status })
-  socket.end(
+  endSocket(
+    socket,
     `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   )
 }

@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage, Server as HttpServer } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { ignoreErrors } from '../support/end-socket.ts'
 
 type UpgradeListener = (request: IncomingMessage, wire: Duplex, head: Buffer) => void
 
@@ -18,8 +19,14 @@ export function ignoreForeignUpgrades(httpServer: HttpServer, path: string): voi
   const listeners = httpServer.listeners('upgrade') as UpgradeListener[]
   httpServer.removeAllListeners('upgrade')
   httpServer.on('upgrade', function (this: HttpServer, request: IncomingMessage, wire: Duplex, head: Buffer) {
-    if (isWebSocketOf(request, path)) for (const listener of listeners) listener.call(this, request, wire, head)
-    else readAgain(this, request, wire, head)
+    if (!isWebSocketOf(request, path)) {
+      readAgain(this, request, wire, head)
+      return
+    }
+    // Node has removed its listeners from the socket, and the WebSocket adds its own in a later turn
+    // of the event loop. A client that resets the connection in between must not end this process.
+    ignoreErrors(wire)
+    for (const listener of listeners) listener.call(this, request, wire, head)
   })
 }
 

@@ -13,6 +13,7 @@ import type { Authenticator, Identity } from '../auth/authenticator.ts'
 import { decideOrigin, type OriginPolicy } from '../auth/origin.ts'
 import type { CommandHandlers } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
+import { endSocket } from '../support/end-socket.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
 import type { ConnectionGate } from '../connections/connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
@@ -294,7 +295,7 @@ function rawProblem(error: ChorusError): { readonly body: string; readonly heade
 function endUpgrade(wire: Duplex, error: ChorusError): void {
   const { body, headers } = rawProblem(error)
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  wire.end(`HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
+  endSocket(wire, `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n${lines.join('')}\r\n${body}`)
 }
 
 /**
