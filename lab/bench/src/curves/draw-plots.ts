@@ -15,153 +15,18 @@ const names = {
 } as const
 type Shown = keyof typeof names
 
-interface Choice {
-  readonly curve: CurveName
-  readonly variant?: CurvePoint['variant']
-  readonly target?: TargetName
-}
+/** Value of a point that a line shows; undefined if the point was not measured for it. */
+type Value = (point: CurvePoint) => number | undefined
 
+/** Draws the plots that have points. Returns the content of each SVG file by name. */
 export function drawPlots(points: readonly CurvePoint[], model: CostModel | undefined): Map<string, string> {
-  const lineOf = (
-    { curve, variant = '', target = 'chorus' }: Choice,
-    y: (point: CurvePoint) => number | undefined,
-  ): PlotPoint[] =>
-    points.flatMap((point) => {
-      if (point.curve !== curve || point.variant !== variant || point.target !== target) return []
-      const value = y(point)
-      return value === undefined ? [] : [{ x: point.x, y: value }]
-    })
-  const linesOfAll = (choice: Choice, y: (point: CurvePoint) => number | undefined): Series[] =>
-    (Object.keys(names) as Shown[]).map((target) => ({
-      name: names[target],
-      kind: 'line',
-      look: looks[target],
-      points: lineOf({ ...choice, target }, y),
-    }))
-  const ours = (name: string, look: Series['look'], linePoints: readonly PlotPoint[]): Series => ({
-    name,
-    kind: 'line',
-    look,
-    points: linePoints,
-  })
-
   const plots: Record<string, readonly Panel[]> = {
-    'receivers.svg': [
-      {
-        title: 'Cost of a delivery, by receivers in the room',
-        x: { label: 'receivers in the room', kind: 'log' },
-        y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
-        series: linesOfAll({ curve: 'receivers' }, serverUsPerDelivery),
-      },
-    ],
-    'receivers-latency.svg': [
-      {
-        title: 'Delivery, p99, by receivers in the room',
-        x: { label: 'receivers in the room', kind: 'log' },
-        y: { label: 'ms', kind: 'log' },
-        series: linesOfAll({ curve: 'receivers' }, ({ figures }) => figures.deliveryP99Ms),
-      },
-    ],
-    'load.svg': [
-      {
-        title: 'Cost by load: a room of 500',
-        x: { label: 'deliveries per second', kind: 'log' },
-        y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
-        series: linesOfAll({ curve: 'load' }, serverUsPerDelivery),
-      },
-      {
-        title: 'Changes in one write, by load',
-        x: { label: 'deliveries per second', kind: 'log' },
-        y: { label: 'changes', kind: 'linear' },
-        series: [
-          ours(
-            'Chorus',
-            0,
-            lineOf({ curve: 'load' }, ({ work }) => work.changesPerWrite),
-          ),
-        ],
-      },
-    ],
-    'rooms.svg': [
-      {
-        title: 'Cost of a message, by rooms',
-        x: { label: 'rooms of 4 users', kind: 'log' },
-        y: { label: 'µs of processor per message', kind: 'linear' },
-        series: [
-          ours('servers, with 4 deliveries', 0, lineOf({ curve: 'rooms' }, perMessage('server'))),
-          ours('Postgres', 1, lineOf({ curve: 'rooms' }, perMessage('database'))),
-          ours('Redis', 2, lineOf({ curve: 'rooms' }, perMessage('redis'))),
-        ],
-      },
-      {
-        title: 'Memory, by rooms',
-        x: { label: 'rooms, each served by 2 servers', kind: 'log' },
-        y: { label: 'MB, both servers, 800 users connected', kind: 'linear' },
-        series: [
-          ours(
-            'servers',
-            0,
-            lineOf({ curve: 'rooms' }, ({ figures }) => figures.restMb),
-          ),
-        ],
-      },
-    ],
-    'servers.svg': [
-      {
-        title: 'Bytes through Redis per message',
-        x: { label: 'servers; at most two of them serve', kind: 'linear' },
-        y: { label: 'bytes in and out', kind: 'linear' },
-        series: linesOfAll({ curve: 'servers' }, ({ figures }) => figures.redisBytesPerMessage).map((series) => ({
-          ...series,
-          points: joinApart(points, series, ({ figures }) => figures.redisBytesPerMessage),
-        })),
-      },
-      {
-        title: 'Cost of a message, servers',
-        x: { label: 'servers; at most two of them serve', kind: 'linear' },
-        y: { label: 'µs of processor', kind: 'linear' },
-        series: linesOfAll({ curve: 'servers' }, perMessage('server')).map((series) => ({
-          ...series,
-          points: joinApart(points, series, perMessage('server')),
-        })),
-      },
-    ],
-    'connections.svg': [
-      {
-        title: 'Idle connections: memory',
-        x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
-        y: { label: 'MB, both servers', kind: 'linear' },
-        series: [
-          ours(
-            'servers',
-            0,
-            lineOf({ curve: 'connections' }, ({ figures }) => figures.restMb),
-          ),
-        ],
-      },
-      {
-        title: 'Idle connections: processor',
-        x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
-        y: { label: 'thousandths of a core', kind: 'log' },
-        series: [
-          ours(
-            'servers',
-            0,
-            lineOf({ curve: 'connections' }, ({ processorUs }) => processorUs.server / 1_000),
-          ),
-          ours(
-            'Postgres',
-            1,
-            lineOf({ curve: 'connections' }, ({ processorUs }) => processorUs.database / 1_000),
-          ),
-          ours(
-            'Redis',
-            2,
-            lineOf({ curve: 'connections' }, ({ processorUs }) => processorUs.redis / 1_000),
-          ),
-        ],
-      },
-    ],
+    'receivers.svg': [receiverCostPanel(points)],
+    'receivers-latency.svg': [receiverLatencyPanel(points)],
+    'load.svg': loadPanels(points),
+    'rooms.svg': roomPanels(points),
+    'servers.svg': serverPanels(points),
+    'connections.svg': connectionPanels(points),
     ...(model !== undefined && { 'model.svg': [modelPanel(model)] }),
   }
   const drawn = new Map<string, string>()
@@ -172,6 +37,134 @@ export function drawPlots(points: readonly CurvePoint[], model: CostModel | unde
     if (shown.length > 0) drawn.set(name, drawPlot(shown))
   }
   return drawn
+}
+
+function receiverCostPanel(points: readonly CurvePoint[]): Panel {
+  return {
+    title: 'Cost of a delivery, by receivers in the room',
+    x: { label: 'receivers in the room', kind: 'log' },
+    y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
+    series: linesOfTargets(points, 'receivers', serverUsPerDelivery),
+  }
+}
+
+function receiverLatencyPanel(points: readonly CurvePoint[]): Panel {
+  return {
+    title: 'Delivery, p99, by receivers in the room',
+    x: { label: 'receivers in the room', kind: 'log' },
+    y: { label: 'ms', kind: 'log' },
+    series: linesOfTargets(points, 'receivers', ({ figures }) => figures.deliveryP99Ms),
+  }
+}
+
+function loadPanels(points: readonly CurvePoint[]): Panel[] {
+  return [
+    {
+      title: 'Cost by load: a room of 500',
+      x: { label: 'deliveries per second', kind: 'log' },
+      y: { label: 'µs of processor per delivery, all servers', kind: 'log' },
+      series: linesOfTargets(points, 'load', serverUsPerDelivery),
+    },
+    {
+      title: 'Changes in one write, by load',
+      x: { label: 'deliveries per second', kind: 'log' },
+      y: { label: 'changes', kind: 'linear' },
+      series: [chorusLine(points, 'load', 'Chorus', 0, ({ work }) => work.changesPerWrite)],
+    },
+  ]
+}
+
+function roomPanels(points: readonly CurvePoint[]): Panel[] {
+  return [
+    {
+      title: 'Cost of a message, by rooms',
+      x: { label: 'rooms of 4 users', kind: 'log' },
+      y: { label: 'µs of processor per message', kind: 'linear' },
+      series: [
+        chorusLine(points, 'rooms', 'servers, with 4 deliveries', 0, perMessage('server')),
+        chorusLine(points, 'rooms', 'Postgres', 1, perMessage('database')),
+        chorusLine(points, 'rooms', 'Redis', 2, perMessage('redis')),
+      ],
+    },
+    {
+      title: 'Memory, by rooms',
+      x: { label: 'rooms, each served by 2 servers', kind: 'log' },
+      y: { label: 'MB, both servers, 800 users connected', kind: 'linear' },
+      series: [chorusLine(points, 'rooms', 'servers', 0, ({ figures }) => figures.restMb)],
+    },
+  ]
+}
+
+function serverPanels(points: readonly CurvePoint[]): Panel[] {
+  const lines = (y: Value): Series[] =>
+    linesOfTargets(points, 'servers', y).map((series) => ({
+      ...series,
+      points: joinApart(points, series, y),
+    }))
+  return [
+    {
+      title: 'Bytes through Redis per message',
+      x: { label: 'servers; at most two of them serve', kind: 'linear' },
+      y: { label: 'bytes in and out', kind: 'linear' },
+      series: lines(({ figures }) => figures.redisBytesPerMessage),
+    },
+    {
+      title: 'Cost of a message, servers',
+      x: { label: 'servers; at most two of them serve', kind: 'linear' },
+      y: { label: 'µs of processor', kind: 'linear' },
+      series: lines(perMessage('server')),
+    },
+  ]
+}
+
+function connectionPanels(points: readonly CurvePoint[]): Panel[] {
+  return [
+    {
+      title: 'Idle connections: memory',
+      x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
+      y: { label: 'MB, both servers', kind: 'linear' },
+      series: [chorusLine(points, 'connections', 'servers', 0, ({ figures }) => figures.restMb)],
+    },
+    {
+      title: 'Idle connections: processor',
+      x: { label: 'connections, in 5 rooms of 100 each', kind: 'log' },
+      y: { label: 'thousandths of a core', kind: 'log' },
+      series: [
+        chorusLine(points, 'connections', 'servers', 0, ({ processorUs }) => processorUs.server / 1_000),
+        chorusLine(points, 'connections', 'Postgres', 1, ({ processorUs }) => processorUs.database / 1_000),
+        chorusLine(points, 'connections', 'Redis', 2, ({ processorUs }) => processorUs.redis / 1_000),
+      ],
+    },
+  ]
+}
+
+function pointsOf(points: readonly CurvePoint[], curve: CurveName, target: TargetName, y: Value): PlotPoint[] {
+  return points.flatMap((point) => {
+    if (point.curve !== curve || point.variant !== '' || point.target !== target) return []
+    const value = y(point)
+    return value === undefined ? [] : [{ x: point.x, y: value }]
+  })
+}
+
+/** Returns the line of each system on a curve. */
+function linesOfTargets(points: readonly CurvePoint[], curve: CurveName, y: Value): Series[] {
+  return (Object.keys(names) as Shown[]).map((target) => ({
+    name: names[target],
+    kind: 'line',
+    look: looks[target],
+    points: pointsOf(points, curve, target, y),
+  }))
+}
+
+/** Returns a line of Chorus on a curve. */
+function chorusLine(
+  points: readonly CurvePoint[],
+  curve: CurveName,
+  name: string,
+  look: Series['look'],
+  y: Value,
+): Series {
+  return { name, kind: 'line', look, points: pointsOf(points, curve, 'chorus', y) }
 }
 
 export const serverUsPerDelivery = ({ processorUs, work }: CurvePoint): number | undefined =>
@@ -187,11 +180,7 @@ const perMessage =
  * connections. With one or two servers all of them have connections, so those points belong to both
  * variants.
  */
-function joinApart(
-  points: readonly CurvePoint[],
-  { look }: Series,
-  y: (point: CurvePoint) => number | undefined,
-): PlotPoint[] {
+function joinApart(points: readonly CurvePoint[], { look }: Series, y: Value): PlotPoint[] {
   return points
     .filter(({ curve, target, variant, work }) => {
       if (curve !== 'servers' || !(target in looks) || looks[target as Shown] !== look) return false
