@@ -68,17 +68,15 @@ interface Person {
   readonly http: HttpUser
 }
 
-export async function startChorus({
-  databases,
-  servers: count = 1,
-  redisUrl,
-  processes = [],
-  hasDefaultLimits = false,
-  environment = {},
-  linkToDatabase = async (url) => url,
-  profileDir,
-}: ChorusOptions): Promise<Target> {
-  const databaseUrl = await databases?.createDatabase()
+/** The Postgres of the servers, with the database that belongs to this target. */
+interface Store {
+  readonly databases: Databases
+  readonly databaseUrl: string
+}
+
+export async function startChorus(options: ChorusOptions): Promise<Target> {
+  const { databases, servers: count = 1, redisUrl, processes = [] } = options
+  const store = databases && { databases, databaseUrl: await databases.createDatabase() }
   const metricsPorts: number[] = []
   const servers: ServerProcess[] = []
   const stop = async (): Promise<void> => {
@@ -86,24 +84,13 @@ export async function startChorus({
       await server.stop()
       await server.remove()
     }
-    if (databaseUrl !== undefined) await databases?.dropDatabase(databaseUrl)
+    await store?.databases.dropDatabase(store.databaseUrl)
   }
   try {
     for (let index = 0; index < count; index++) {
       const metricsPort = await findFreePort()
       metricsPorts.push(metricsPort)
-      servers.push(
-        await startServer({
-          ...(databaseUrl !== undefined && { databaseUrl: await linkToDatabase(databaseUrl) }),
-          env: {
-            ...(hasDefaultLimits ? defaultLimitSettings : chorusSettings),
-            ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
-            ...environment,
-            METRICS_PORT: String(metricsPort),
-          },
-          ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
-        }),
-      )
+      servers.push(await startMeasuredServer(options, store, metricsPort))
     }
   } catch (error) {
     await stop()
@@ -111,88 +98,124 @@ export async function startChorus({
   }
   const [server] = servers
   if (server === undefined) throw new Error('unable to start Chorus; it needs a server')
-  const makePeople =
-    databases === undefined || databaseUrl === undefined
-      ? (count: number) => inBatches(count, () => signUp(server))
-      : (count: number) => signInInserted(server, databases, databaseUrl, count)
-  const settle = async (): Promise<void> => {
-    // Let Postgres collect statistics, as a database in production does. Without statistics, a
-    // newly filled database has bad query plans.
-    if (databases !== undefined) await databases.query('analyze', [], databaseUrl)
-  }
+  const makePeople = (count: number): Promise<Person[]> =>
+    store === undefined ? inBatches(count, () => signUp(server)) : signInInserted(server, store, count)
 
   return {
-    name: databases === undefined ? 'chorus-embedded' : 'chorus',
+    name: store === undefined ? 'chorus-embedded' : 'chorus',
     description:
-      databases === undefined
+      store === undefined
         ? 'everything on, embedded database'
         : `everything on, ${count === 1 ? 'one server' : `${count} servers`}, Postgres with fsync${redisUrl === undefined ? '' : ', Redis'}`,
     ports: servers.map(({ port }) => port),
     processes: [...servers.map(({ pid }) => ({ role: 'server', pid })), ...processes],
     async pairs(count): Promise<Audience> {
-      const people = await makePeople(2 * count)
-      const conversations = await inBatches(count, async (group) => {
-        const [one, other] = [people[2 * group], people[2 * group + 1]]
-        if (one === undefined || other === undefined) throw new Error('unable to make pairs; there are too few users')
-        return one.http.createConversation('direct', [other.id])
-      })
-      await settle()
-      return {
-        // Both users of a pair receive the message: Chorus also delivers it to the sender's
-        // connection.
-        members: people.map((person, index) => ({
-          cookie: person.http.cookie ?? '',
-          group: Math.floor(index / 2),
-          hears: true,
-        })),
-        senders: conversations.map((conversation, group) => sender(2 * group, conversation)),
-      }
+      const audience = await makePairs(await makePeople(2 * count), count)
+      await collectStatistics(store)
+      return audience
     },
     async room(count, senders): Promise<Audience> {
-      const people = await makePeople(count)
-      const [owner, ...others] = people
-      if (owner === undefined) throw new Error('unable to make a room; it needs users')
-      const initial = others.slice(0, initialMembersMax - 1).map(({ id }) => id)
-      const conversation = await owner.http.createConversation('group', initial, 'hot room')
-      const late = others.slice(initial.length)
-      await inBatches(late.length, (index) =>
-        owner.http.expect([200, 201, 204], 'PUT', `/v1/conversations/${conversation}/members/${late[index]?.id}`, {}),
-      )
-      await settle()
-      return {
-        members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: true })),
-        senders: Array.from({ length: senders }, (_, index) => sender(index, conversation)),
-      }
+      const audience = await makeRoom(await makePeople(count), senders)
+      await collectStatistics(store)
+      return audience
     },
     async idle(count, conversationsEach): Promise<Audience> {
       const people = await makePeople(count)
-      if (databases === undefined || databaseUrl === undefined)
-        throw new Error('unable to fill the embedded database directly')
-      // Insert conversations directly into the database. HTTP requests would enlarge the server's
-      // memory, and so the measured memory per connection.
-      const dealt = assignUsers({ people: count, conversationsEach, size: initialMembersMax })
-      await insertConversations(databases, databaseUrl, {
-        conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
-      })
-      await settle()
+      if (store === undefined) throw new Error('unable to fill the embedded database directly')
+      await insertIdleConversations(store, people, conversationsEach)
+      await collectStatistics(store)
       return { members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: false })), senders: [] }
     },
-    ...(databases !== undefined &&
-      databaseUrl !== undefined && {
-        async crowd(plan: CrowdPlan): Promise<Population> {
-          const people = await makePeople(plan.people)
-          return fillCrowd(databases, databaseUrl, people, plan)
-        },
-      }),
-    attacker: () =>
-      makeAttacker(
-        server.url,
-        databases === undefined || databaseUrl === undefined ? undefined : { databases, databaseUrl },
-      ),
+    ...(store !== undefined && {
+      async crowd(plan: CrowdPlan): Promise<Population> {
+        const people = await makePeople(plan.people)
+        return fillCrowd(store.databases, store.databaseUrl, people, plan)
+      },
+    }),
+    attacker: () => makeAttacker(server.url, store),
     // Returns figures of the first server only. The other servers do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,
   }
+}
+
+async function startMeasuredServer(
+  {
+    hasDefaultLimits = false,
+    redisUrl,
+    environment = {},
+    linkToDatabase = async (url) => url,
+    profileDir,
+  }: ChorusOptions,
+  store: Store | undefined,
+  metricsPort: number,
+): Promise<ServerProcess> {
+  return startServer({
+    ...(store !== undefined && { databaseUrl: await linkToDatabase(store.databaseUrl) }),
+    env: {
+      ...(hasDefaultLimits ? defaultLimitSettings : chorusSettings),
+      ...(redisUrl !== undefined && { REDIS_URL: redisUrl }),
+      ...environment,
+      METRICS_PORT: String(metricsPort),
+    },
+    ...(profileDir !== undefined && { nodeArguments: ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] }),
+  })
+}
+
+/**
+ * Lets Postgres collect statistics, as a database in production does. Without statistics, a newly
+ * filled database has bad query plans.
+ */
+async function collectStatistics(store: Store | undefined): Promise<void> {
+  await store?.databases.query('analyze', [], store.databaseUrl)
+}
+
+async function makePairs(people: readonly Person[], count: number): Promise<Audience> {
+  const conversations = await inBatches(count, async (group) => {
+    const [one, other] = [people[2 * group], people[2 * group + 1]]
+    if (one === undefined || other === undefined) throw new Error('unable to make pairs; there are too few users')
+    return one.http.createConversation('direct', [other.id])
+  })
+  return {
+    // Both users of a pair receive the message: Chorus also delivers it to the sender's
+    // connection.
+    members: people.map((person, index) => ({
+      cookie: person.http.cookie ?? '',
+      group: Math.floor(index / 2),
+      hears: true,
+    })),
+    senders: conversations.map((conversation, group) => sender(2 * group, conversation)),
+  }
+}
+
+async function makeRoom(people: readonly Person[], senders: number): Promise<Audience> {
+  const [owner, ...others] = people
+  if (owner === undefined) throw new Error('unable to make a room; it needs users')
+  const initial = others.slice(0, initialMembersMax - 1).map(({ id }) => id)
+  const conversation = await owner.http.createConversation('group', initial, 'hot room')
+  const late = others.slice(initial.length)
+  await inBatches(late.length, (index) =>
+    owner.http.expect([200, 201, 204], 'PUT', `/v1/conversations/${conversation}/members/${late[index]?.id}`, {}),
+  )
+  return {
+    members: people.map(({ http }) => ({ cookie: http.cookie ?? '', group: 0, hears: true })),
+    senders: Array.from({ length: senders }, (_, index) => sender(index, conversation)),
+  }
+}
+
+/**
+ * Inserts conversations directly into the database. HTTP requests would enlarge the server's
+ * memory, and so the measured memory per connection.
+ */
+async function insertIdleConversations(
+  { databases, databaseUrl }: Store,
+  people: readonly Person[],
+  conversationsEach: number,
+): Promise<void> {
+  const dealt = assignUsers({ people: people.length, conversationsEach, size: initialMembersMax })
+  await insertConversations(databases, databaseUrl, {
+    conversations: dealt.map((members) => ({ members: members.map((person) => people[person]?.id ?? '') })),
+  })
 }
 
 const sender = (member: number, conversation: string) => ({
@@ -208,8 +231,7 @@ async function signUp(server: ServerProcess): Promise<Person> {
 
 async function signInInserted(
   server: ServerProcess,
-  databases: Databases,
-  databaseUrl: string,
+  { databases, databaseUrl }: Store,
   count: number,
 ): Promise<Person[]> {
   const people = await insertPeople(databases, databaseUrl, count, 1)
