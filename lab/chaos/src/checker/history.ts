@@ -8,6 +8,7 @@ import {
   type CheckpointEvent,
   type ConnectionEvent,
   type ConversationEvent,
+  type DeliverEvent,
   type FaultEvent,
   type HistoryEvent,
   type InvokeEvent,
@@ -143,20 +144,7 @@ export class History {
     const place = { file, line }
     switch (event.op) {
       case 'deliver':
-        this.deliveries.push({
-          t: event.t,
-          observer: this.names.idOf(event.observer),
-          epoch: this.names.idOf(event.epoch),
-          conversation: this.names.idOf(event.conversation),
-          seq: event.seq,
-          kind: event.kind,
-          actor: this.names.idOf(event.actor),
-          target: event.target,
-          version: event.version,
-          hash: event.hash,
-          file,
-          line,
-        })
+        this.#addDelivery(event, file, line)
         return
       case 'row': {
         const rows = this.rows.get(event.conversation)
@@ -242,6 +230,23 @@ export class History {
 
   secondsOf(t: Micros): number {
     return Math.round((t - this.firstT) / 1_000) / 1_000
+  }
+
+  #addDelivery(event: DeliverEvent, file: number, line: number): void {
+    this.deliveries.push({
+      t: event.t,
+      observer: this.names.idOf(event.observer),
+      epoch: this.names.idOf(event.epoch),
+      conversation: this.names.idOf(event.conversation),
+      seq: event.seq,
+      kind: event.kind,
+      actor: this.names.idOf(event.actor),
+      target: event.target,
+      version: event.version,
+      hash: event.hash,
+      file,
+      line,
+    })
   }
 
   #addInvoke(event: InvokeEvent, file: number, line: number): void {

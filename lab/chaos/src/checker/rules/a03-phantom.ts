@@ -3,6 +3,7 @@
  * message of the history has the text, or the text was written in another conversation or by
  * another user. Checks deliveries, pages and rows of the log.
  */
+import type { History } from '../history.ts'
 import type { PlaceLike, Rule } from '../rule.ts'
 
 interface Written {
@@ -13,6 +14,14 @@ interface Written {
   readonly target: number | undefined
 }
 
+/** A text of a message in a delivery, a page or a row of the log. */
+interface Seen {
+  readonly conversation: string
+  readonly target: number
+  readonly hash: number
+  readonly sender: string | undefined
+}
+
 export const phantom: Rule = {
   id: 'A3',
   name: 'phantom or corrupt',
@@ -20,58 +29,14 @@ export const phantom: Rule = {
   needs: 'sends, and deliveries, pages or rows of messages',
   blindTo: 'other fields than the text: replyTo, data, times; texts are compared by hash',
   check({ history }, _settings, findings) {
-    const written = new Map<number, Written>()
-    const deletions = new Set<string>()
-    for (const { hash, user, conversation } of history.sends.values()) {
-      written.set(hash, { conversation, sender: user, target: undefined })
-    }
-    for (const { invoke } of history.operations) {
-      if (invoke.op === 'edit') {
-        written.set(invoke.hash, { conversation: invoke.conversation, sender: undefined, target: invoke.target })
-      } else if (invoke.op === 'delete') deletions.add(`${invoke.conversation} ${invoke.target}`)
-    }
+    const { written, deletions } = collectWritten(history)
     if (written.size === 0) return
 
-    const judge = (
-      seen: {
-        readonly conversation: string
-        readonly target: number
-        readonly hash: number
-        readonly sender: string | undefined
-      },
-      who: () => string,
-      places: readonly PlaceLike[],
-      t?: number,
-    ) => {
+    const judge = (seen: Seen, who: () => string, places: readonly PlaceLike[], t?: number) => {
       findings.judged += 1
-      const { conversation, target, hash, sender } = seen
-      if (hash === 0) {
-        if (deletions.has(`${conversation} ${target}`)) return
-        findings.report(
-          () => `${who()} message ${target} of ${conversation} without its text, although it was not deleted`,
-          places,
-          t,
-        )
-        return
-      }
-      const source = written.get(hash)
-      if (source === undefined) {
-        findings.report(() => `${who()} message ${target} of ${conversation} with a text that no user wrote`, places, t)
-      } else if (source.conversation !== conversation || (source.target !== undefined && source.target !== target)) {
-        findings.report(
-          () =>
-            `${who()} message ${target} of ${conversation} with a text written for ${source.target ?? 'a message'} of ${source.conversation}`,
-          places,
-          t,
-        )
-      } else if (source.sender !== undefined && sender !== undefined && source.sender !== sender) {
-        findings.report(
-          () =>
-            `${who()} message ${target} of ${conversation} as if sent by ${sender}; ${source.sender ?? '?'} wrote it`,
-          places,
-          t,
-        )
-      }
+      const problem = findProblem(seen, written, deletions)
+      if (problem === undefined) return
+      findings.report(() => `${who()} message ${seen.target} of ${seen.conversation} ${problem()}`, places, t)
     }
 
     const { deliveries, names } = history
@@ -105,4 +70,40 @@ export const phantom: Rule = {
       }
     }
   },
+}
+
+/** Collects the texts that clients sent, by hash, and the messages that they deleted. */
+function collectWritten(history: History) {
+  const written = new Map<number, Written>()
+  const deletions = new Set<string>()
+  for (const { hash, user, conversation } of history.sends.values()) {
+    written.set(hash, { conversation, sender: user, target: undefined })
+  }
+  for (const { invoke } of history.operations) {
+    if (invoke.op === 'edit') {
+      written.set(invoke.hash, { conversation: invoke.conversation, sender: undefined, target: invoke.target })
+    } else if (invoke.op === 'delete') deletions.add(`${invoke.conversation} ${invoke.target}`)
+  }
+  return { written, deletions }
+}
+
+/** Returns what is wrong with a text, or undefined if a client wrote it in this form. */
+function findProblem(
+  { conversation, target, hash, sender }: Seen,
+  written: ReadonlyMap<number, Written>,
+  deletions: ReadonlySet<string>,
+): (() => string) | undefined {
+  if (hash === 0) {
+    if (deletions.has(`${conversation} ${target}`)) return undefined
+    return () => 'without its text, although it was not deleted'
+  }
+  const source = written.get(hash)
+  if (source === undefined) return () => 'with a text that no user wrote'
+  if (source.conversation !== conversation || (source.target !== undefined && source.target !== target)) {
+    return () => `with a text written for ${source.target ?? 'a message'} of ${source.conversation}`
+  }
+  if (source.sender !== undefined && sender !== undefined && source.sender !== sender) {
+    return () => `as if sent by ${sender}; ${source.sender ?? '?'} wrote it`
+  }
+  return undefined
 }

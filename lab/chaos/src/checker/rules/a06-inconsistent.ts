@@ -4,7 +4,8 @@
  * seq than the message's row. Compares deliveries, pages and rows.
  */
 import type { ChangeKind } from '../../history/index.ts'
-import type { PlaceLike, Rule } from '../rule.ts'
+import type { History } from '../history.ts'
+import type { Findings, PlaceLike, Rule } from '../rule.ts'
 
 interface Fact {
   readonly kind: ChangeKind
@@ -99,22 +100,27 @@ export const inconsistent: Rule = {
         }
       }
     }
-    for (const send of history.sends.values()) {
-      const { row } = send
-      if (row === undefined) continue
-      for (const attempt of send.attempts) {
-        const seq = attempt.outcome?.seq
-        if (seq === undefined) continue
-        findings.judged += 1
-        if (seq === row.seq) continue
-        findings.report(
-          () => `message ${send.clientId} was acknowledged as seq ${seq}, and its row is seq ${row.seq}`,
-          [attempt, row],
-          attempt.outcome?.t,
-        )
-      }
-    }
+    compareAcknowledgements(history, findings)
   },
+}
+
+/** Compares the seq of each acknowledgement with the seq of the message's row. */
+function compareAcknowledgements(history: History, findings: Findings): void {
+  for (const send of history.sends.values()) {
+    const { row } = send
+    if (row === undefined) continue
+    for (const attempt of send.attempts) {
+      const seq = attempt.outcome?.seq
+      if (seq === undefined) continue
+      findings.judged += 1
+      if (seq === row.seq) continue
+      findings.report(
+        () => `message ${send.clientId} was acknowledged as seq ${seq}, and its row is seq ${row.seq}`,
+        [attempt, row],
+        attempt.outcome?.t,
+      )
+    }
+  }
 }
 
 function mapOf<Value>(maps: Map<string, Map<number, Value>>, key: string): Map<number, Value> {
