@@ -30,51 +30,30 @@ export interface TcpProxy {
   remove(): Promise<void>
 }
 
+/** The open connections of a proxy, and the faults that it injects into them. */
+interface Connections {
+  /** Connections of clients, each with its connection to the target. */
+  readonly pairs: Set<readonly [near: Socket, far: Socket]>
+  /** Connections of clients that receive no more data. */
+  readonly abandoned: Set<Socket>
+  cutMarker: string | undefined
+  cutsLeft: number
+  cutCount: number
+}
+
 export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
-  const pairs = new Set<readonly [Socket, Socket]>()
-  const abandoned = new Set<Socket>()
+  const connections: Connections = {
+    pairs: new Set(),
+    abandoned: new Set(),
+    cutMarker: undefined,
+    cutsLeft: 0,
+    cutCount: 0,
+  }
   let isOpen = true
   let target = targetPort
-  let cutMarker: string | undefined
-  let cutsLeft = 0
-  let cutCount = 0
-
   const server: Server = createServer((near) => {
-    if (!isOpen) {
-      near.destroy()
-      return
-    }
-    const far = connect(target, '127.0.0.1')
-    const pair = [near, far] as const
-    pairs.add(pair)
-    let isMarked = false
-    const end = (): void => {
-      if (abandoned.has(near)) return
-      near.destroy()
-      far.destroy()
-      pairs.delete(pair)
-    }
-    near.on('data', (chunk) => {
-      if (abandoned.has(near)) return
-      if (cutsLeft > 0 && cutMarker !== undefined && chunk.includes(cutMarker)) {
-        cutsLeft -= 1
-        isMarked = true
-      }
-      far.write(chunk)
-    })
-    far.on('data', (chunk) => {
-      if (abandoned.has(near)) return
-      if (isMarked) {
-        cutCount += 1
-        near.resetAndDestroy()
-        end()
-      } else near.write(chunk)
-    })
-    for (const socket of pair) {
-      socket.setNoDelay(true)
-      socket.on('error', end)
-      socket.on('close', end)
-    }
+    if (isOpen) forward(near, connect(target, '127.0.0.1'), connections)
+    else near.destroy()
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
@@ -82,42 +61,79 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   })
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('unable to start the proxy; it has no port')
-  const cutAll = (): void => {
-    for (const [near, far] of [...pairs]) {
-      near.resetAndDestroy()
-      far.destroy()
-    }
-  }
   return {
     port: address.port,
     get cutCount() {
-      return cutCount
+      return connections.cutCount
     },
     cutReplies(marker, times) {
-      cutMarker = marker
-      cutsLeft = times
+      connections.cutMarker = marker
+      connections.cutsLeft = times
     },
     close() {
       isOpen = false
-      cutAll()
+      cutAll(connections)
     },
     open() {
       isOpen = true
     },
     abandon() {
-      for (const [near, far] of pairs) {
-        abandoned.add(near)
+      for (const [near, far] of connections.pairs) {
+        connections.abandoned.add(near)
         far.destroy()
       }
     },
     retarget(port) {
       target = port
-      cutAll()
+      cutAll(connections)
     },
     async remove() {
       isOpen = false
-      cutAll()
+      cutAll(connections)
       await new Promise<void>((resolve) => server.close(() => resolve()))
     },
+  }
+}
+
+/** Forwards data between a client and the target until either end closes or a fault cuts them. */
+function forward(near: Socket, far: Socket, connections: Connections): void {
+  const { pairs, abandoned } = connections
+  const pair = [near, far] as const
+  pairs.add(pair)
+  let isMarked = false
+  const end = (): void => {
+    if (abandoned.has(near)) return
+    near.destroy()
+    far.destroy()
+    pairs.delete(pair)
+  }
+  near.on('data', (chunk) => {
+    if (abandoned.has(near)) return
+    const { cutMarker, cutsLeft } = connections
+    if (cutsLeft > 0 && cutMarker !== undefined && chunk.includes(cutMarker)) {
+      connections.cutsLeft -= 1
+      isMarked = true
+    }
+    far.write(chunk)
+  })
+  far.on('data', (chunk) => {
+    if (abandoned.has(near)) return
+    if (isMarked) {
+      connections.cutCount += 1
+      near.resetAndDestroy()
+      end()
+    } else near.write(chunk)
+  })
+  for (const socket of pair) {
+    socket.setNoDelay(true)
+    socket.on('error', end)
+    socket.on('close', end)
+  }
+}
+
+function cutAll({ pairs }: Connections): void {
+  for (const [near, far] of [...pairs]) {
+    near.resetAndDestroy()
+    far.destroy()
   }
 }
