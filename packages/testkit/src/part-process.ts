@@ -107,6 +107,31 @@ export class PartProcess {
 }
 
 /**
+ * Sends a signal and resolves to the exit status. If the process does not end in time, sends
+ * SIGKILL and rejects.
+ */
+export async function endWithin(
+  timeoutMs: number,
+  child: ChildProcess,
+  signal: NodeJS.Signals,
+  name: string,
+): Promise<ExitStatus> {
+  child.kill(signal)
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`unable to stop ${name}; it did not end within ${timeoutMs} ms of ${signal}`))
+    }, timeoutMs)
+  })
+  try {
+    return await Promise.race([whenExited(child), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
  * Resolves when the process listens on the port. If the process ends first, rejects with its
  * output.
  */

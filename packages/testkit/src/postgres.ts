@@ -4,12 +4,13 @@
  * so suites can run in parallel.
  */
 import { execFileSync } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import { appendFileSync, chmodSync, chownSync, existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { findFreePort } from './free-port.ts'
 import { LogLines } from './log-lines.ts'
+import { endWithin } from './part-process.ts'
 import type { ExitStatus } from './part-process.ts'
 import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
 
@@ -151,38 +152,8 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     ...identity,
     env: { PATH: process.env.PATH ?? '/usr/bin:/bin', LC_ALL: 'C.UTF-8', TZ: 'UTC' },
   }
-  execFileSync(
-    join(bin, 'initdb'),
-    [
-      '-D',
-      dataDir,
-      '-U',
-      'postgres',
-      '-A',
-      'trust',
-      '-E',
-      'UTF8',
-      '--locale=C.UTF-8',
-      '--no-sync',
-      '--no-instructions',
-    ],
-    { ...asUser, stdio: ['ignore', 'pipe', 'pipe'] },
-  )
-  const settings: Record<string, string | number> = {
-    listen_addresses: '127.0.0.1',
-    port,
-    unix_socket_directories: folder,
-    // Put shared memory into the data folder: a killed Postgres would leave it behind in /dev/shm.
-    dynamic_shared_memory_type: 'mmap',
-    max_connections: 200,
-    shared_buffers: '64MB',
-    fsync: 'on',
-    synchronous_commit: 'on',
-    log_min_messages: 'warning',
-    ...options.settings,
-  }
-  const conf = Object.entries(settings).map(([name, value]) => `${name} = '${value}'`)
-  appendFileSync(join(dataDir, 'postgresql.conf'), `\n${conf.join('\n')}\n`)
+  initialize(bin, dataDir, asUser)
+  writeSettings(dataDir, { port, unix_socket_directories: folder, ...options.settings })
 
   const logs = new LogLines()
   let child: ChildProcess | undefined
@@ -204,16 +175,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     const ending = child
     if (ending === undefined) return
     child = undefined
-    ending.kill(signal)
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        ending.kill('SIGKILL')
-        reject(new Error(`unable to stop Postgres; it did not end within ${stopTimeoutMs} ms of ${signal}`))
-      }, stopTimeoutMs)
-    })
-    await Promise.race([whenExited(ending), late])
-    clearTimeout(timer)
+    await endWithin(stopTimeoutMs, ending, signal, 'Postgres')
     if (signal === 'SIGKILL') await whenBackendsGone(dataDir)
   }
 
@@ -243,6 +205,47 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
       removeTempDir(folder)
     },
   }
+}
+
+/** Options for a child process that runs as the unprivileged user. */
+type AsUser = Pick<SpawnOptions, 'cwd' | 'uid' | 'gid' | 'env'>
+
+/** Creates the data folder of a database cluster (initdb). */
+function initialize(bin: string, dataDir: string, asUser: AsUser): void {
+  execFileSync(
+    join(bin, 'initdb'),
+    [
+      '-D',
+      dataDir,
+      '-U',
+      'postgres',
+      '-A',
+      'trust',
+      '-E',
+      'UTF8',
+      '--locale=C.UTF-8',
+      '--no-sync',
+      '--no-instructions',
+    ],
+    { ...asUser, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+}
+
+/** Adds settings to postgresql.conf. They override the defaults of this function. */
+function writeSettings(dataDir: string, settings: NonNullable<PostgresOptions['settings']>): void {
+  const all: Record<string, string | number> = {
+    listen_addresses: '127.0.0.1',
+    // Put shared memory into the data folder: a killed Postgres would leave it behind in /dev/shm.
+    dynamic_shared_memory_type: 'mmap',
+    max_connections: 200,
+    shared_buffers: '64MB',
+    fsync: 'on',
+    synchronous_commit: 'on',
+    log_min_messages: 'warning',
+    ...settings,
+  }
+  const conf = Object.entries(all).map(([name, value]) => `${name} = '${value}'`)
+  appendFileSync(join(dataDir, 'postgresql.conf'), `\n${conf.join('\n')}\n`)
 }
 
 /**

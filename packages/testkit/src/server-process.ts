@@ -6,6 +6,7 @@ import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { LogLines } from './log-lines.ts'
+import { endWithin } from './part-process.ts'
 import type { ExitStatus } from './part-process.ts'
 import { makeTempDir, removeTempDir, spawnTracked, whenExited } from './tracked.ts'
 
@@ -73,21 +74,7 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
   let url = ''
 
   const start = async (): Promise<void> => {
-    const started = spawnTracked(process.execPath, [...serverNodeArguments, ...(options.nodeArguments ?? []), main], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // Pass only the environment variables that Node needs. For instance, a DATABASE_URL of the
-      // shell must not influence a test.
-      env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
-        NODE_ENV: 'test',
-        HOST: '127.0.0.1',
-        DATA_DIR: dataDir,
-        ...(options.databaseUrl !== undefined && { DATABASE_URL: options.databaseUrl }),
-        ...options.env,
-        PORT: port === 0 ? (options.env?.PORT ?? '0') : String(port),
-      },
-    })
+    const started = spawnServer(main, dataDir, port, options)
     child = started
     exited = whenExited(started)
     if (started.stdout) logs.follow(started.stdout)
@@ -132,18 +119,9 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
     kill9,
     async stop(signal = 'SIGTERM') {
       const stopping = running()
-      stopping.kill(signal)
-      let timer: NodeJS.Timeout | undefined
-      const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => {
-          stopping.kill('SIGKILL')
-          reject(new Error(`unable to stop the server; it did not end within ${stopTimeoutMs} ms of ${signal}`))
-        }, stopTimeoutMs)
-      })
       try {
-        return await Promise.race([whenExited(stopping), late])
+        return await endWithin(stopTimeoutMs, stopping, signal, 'the server')
       } finally {
-        clearTimeout(timer)
         child = undefined
       }
     },
@@ -162,4 +140,23 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
       if (ownDir !== undefined) removeTempDir(ownDir)
     },
   }
+}
+
+/** Starts the process of a server. With port 0, the server listens on PORT or on a free port. */
+function spawnServer(main: string, dataDir: string, port: number, options: ServerOptions): ChildProcess {
+  return spawnTracked(process.execPath, [...serverNodeArguments, ...(options.nodeArguments ?? []), main], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // Pass only the environment variables that Node needs. For instance, a DATABASE_URL of the
+    // shell must not influence a test.
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      NODE_ENV: 'test',
+      HOST: '127.0.0.1',
+      DATA_DIR: dataDir,
+      ...(options.databaseUrl !== undefined && { DATABASE_URL: options.databaseUrl }),
+      ...options.env,
+      PORT: port === 0 ? (options.env?.PORT ?? '0') : String(port),
+    },
+  })
 }
