@@ -87,28 +87,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
   const dataDir = makeTempDir('redis')
   const { password } = options
   const tls = options.tls === true ? makeCertificate(dataDir) : options.tls === false ? undefined : options.tls
-  const settings: Record<string, string | number> = {
-    bind: '127.0.0.1',
-    port: tls === undefined ? port : 0,
-    dir: dataDir,
-    daemonize: 'no',
-    save: '',
-    appendonly: options.keepsData === true ? 'yes' : 'no',
-    // Start the synchronization of a replica at once. By default, Redis waits for further replicas.
-    'repl-diskless-sync-delay': 0,
-    'repl-ping-replica-period': 1,
-    ...(password !== undefined && { requirepass: password, masterauth: password }),
-    ...(tls !== undefined && {
-      'tls-port': port,
-      'tls-cert-file': tls.certificate,
-      'tls-key-file': tls.key,
-      'tls-ca-cert-file': tls.certificate,
-      'tls-auth-clients': 'no',
-      'tls-replication': 'yes',
-      ...(options.settings?.['cluster-enabled'] === 'yes' && { 'tls-cluster': 'yes' }),
-    }),
-    ...options.settings,
-  }
+  const settings = settingsOf(port, dataDir, tls, options)
   const part = new PartProcess('Redis')
   let primary = options.replicaOf
 
@@ -124,46 +103,7 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
     )
   }
 
-  const command = async (...args: readonly (string | number)[]): Promise<unknown> => {
-    const client = createClient({
-      RESP: 2,
-      ...(password !== undefined && { password }),
-      socket: {
-        host: '127.0.0.1',
-        port,
-        connectTimeout: commandTimeoutMs,
-        reconnectStrategy: false,
-        // The connection of the test itself does not verify the certificate. Only the servers under
-        // test must verify it.
-        ...(tls !== undefined && {
-          tls: true as const,
-          ca: readFileSync(tls.certificate),
-          checkServerIdentity: () => undefined,
-        }),
-      },
-      disableClientInfo: true,
-      maintNotifications: 'disabled',
-    })
-    client.on('error', () => undefined) // Ignored: the call below rejects with the error.
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`unable to run ${args[0]}; no reply within ${commandTimeoutMs} ms`)),
-        commandTimeoutMs,
-      )
-    })
-    const asked = (async () => {
-      await client.connect()
-      return client.sendCommand<unknown>(args.map(String))
-    })()
-    try {
-      return await Promise.race([asked, late])
-    } finally {
-      clearTimeout(timer)
-      asked.catch(() => undefined)
-      if (client.isOpen) client.destroy()
-    }
-  }
+  const command = (...args: readonly (string | number)[]): Promise<unknown> => runCommand({ port, password, tls }, args)
 
   const info = async (field: string): Promise<string | undefined> => {
     const text = String(await command('INFO', 'everything'))
@@ -218,6 +158,86 @@ async function startRedisAt(port: number, options: RedisOptions): Promise<Redis>
     throw error
   }
   return redis
+}
+
+/** Returns the settings of redis.conf. */
+function settingsOf(
+  port: number,
+  dataDir: string,
+  tls: Certificate | undefined,
+  options: RedisOptions,
+): Record<string, string | number> {
+  const { password } = options
+  return {
+    bind: '127.0.0.1',
+    port: tls === undefined ? port : 0,
+    dir: dataDir,
+    daemonize: 'no',
+    save: '',
+    appendonly: options.keepsData === true ? 'yes' : 'no',
+    // Start the synchronization of a replica at once. By default, Redis waits for further replicas.
+    'repl-diskless-sync-delay': 0,
+    'repl-ping-replica-period': 1,
+    ...(password !== undefined && { requirepass: password, masterauth: password }),
+    ...(tls !== undefined && {
+      'tls-port': port,
+      'tls-cert-file': tls.certificate,
+      'tls-key-file': tls.key,
+      'tls-ca-cert-file': tls.certificate,
+      'tls-auth-clients': 'no',
+      'tls-replication': 'yes',
+      ...(options.settings?.['cluster-enabled'] === 'yes' && { 'tls-cluster': 'yes' }),
+    }),
+    ...options.settings,
+  }
+}
+
+interface RedisAddress {
+  readonly port: number
+  readonly password: string | undefined
+  readonly tls: Certificate | undefined
+}
+
+/** Runs one command over a new connection. Rejects when no reply comes within 5 s. */
+async function runCommand({ port, password, tls }: RedisAddress, args: readonly (string | number)[]): Promise<unknown> {
+  const client = createClient({
+    RESP: 2,
+    ...(password !== undefined && { password }),
+    socket: {
+      host: '127.0.0.1',
+      port,
+      connectTimeout: commandTimeoutMs,
+      reconnectStrategy: false,
+      // The connection of the test itself does not verify the certificate. Only the servers under
+      // test must verify it.
+      ...(tls !== undefined && {
+        tls: true as const,
+        ca: readFileSync(tls.certificate),
+        checkServerIdentity: () => undefined,
+      }),
+    },
+    disableClientInfo: true,
+    maintNotifications: 'disabled',
+  })
+  client.on('error', () => undefined) // Ignored: the call below rejects with the error.
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new Error(`unable to run ${args[0]}; no reply within ${commandTimeoutMs} ms`)),
+      commandTimeoutMs,
+    )
+  })
+  const asked = (async () => {
+    await client.connect()
+    return client.sendCommand<unknown>(args.map(String))
+  })()
+  try {
+    return await Promise.race([asked, late])
+  } finally {
+    clearTimeout(timer)
+    asked.catch(() => undefined)
+    if (client.isOpen) client.destroy()
+  }
 }
 
 export interface RedisPair {
@@ -321,97 +341,108 @@ export async function startRedisCluster({
     await Promise.all(masters.map((master) => master.remove()))
     if (folder !== undefined) removeTempDir(folder)
   }
-  const idOf = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'MYID'))
-  const clusterInfo = async (redis: Redis): Promise<string> => String(await redis.command('CLUSTER', 'INFO'))
-
   const waitForOk = async (): Promise<void> => {
-    await waitForFact(
-      async () => {
-        for (const master of masters) {
-          const text = await clusterInfo(master)
-          if (!/cluster_state:ok/.test(text) || !text.includes(`cluster_slots_ok:${slotCount}`)) return false
-          if (!text.includes(`cluster_known_nodes:${count}`)) return false
-        }
-        return true
-      },
-      { what: 'a whole Redis Cluster', timeoutMs: syncTimeoutMs, everyMs: 50 },
-    )
+    await waitForFact(() => isWhole(masters), { what: 'a whole Redis Cluster', timeoutMs: syncTimeoutMs, everyMs: 50 })
   }
 
   try {
     for (let index = 0; index < count; index += 1) {
-      masters.push(
-        await startRedis({
-          ...options,
-          ...(certificate !== undefined && { tls: certificate }),
-          settings: {
-            'cluster-enabled': 'yes',
-            ...(tls === 'names' && {
-              'cluster-announce-hostname': 'localhost',
-              'cluster-preferred-endpoint-type': 'hostname',
-            }),
-            'cluster-config-file': 'nodes.conf',
-            // The default is the port + 10 000, which can be above 65 535.
-            'cluster-port': await findFreePort(),
-            'cluster-node-timeout': 5_000,
-            // The slots of the other masters stay usable when one master is down.
-            'cluster-require-full-coverage': 'no',
-            ...options.settings,
-          },
-        }),
-      )
+      masters.push(await startMaster(options, tls, certificate))
     }
     const [first] = masters
     if (first === undefined) throw new Error('unable to start a Redis Cluster; it needs a master')
-    for (const [index, master] of masters.entries()) {
-      const from = Math.floor((index * slotCount) / count)
-      const to = Math.floor(((index + 1) * slotCount) / count) - 1
-      await master.command('CLUSTER', 'ADDSLOTSRANGE', from, to)
-      await master.command('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
-    }
-    const [, busPort] = (await first.command('CONFIG', 'GET', 'cluster-port')) as string[]
-    for (const master of masters.slice(1)) {
-      await master.command('CLUSTER', 'MEET', '127.0.0.1', first.port, busPort ?? '')
-    }
+    await joinMasters(first, masters)
     await waitForOk()
-
-    const ownerOf = async (slot: number): Promise<Redis> => {
-      for (const master of masters) {
-        const ranges = (await master.command('CLUSTER', 'SLOTS').catch(() => undefined)) as
-          | [number, number, [string, number, ...unknown[]]][]
-          | undefined
-        const range = ranges?.find(([from, to]) => slot >= from && slot <= to)
-        const owner = masters.find(({ port }) => port === range?.[2][1])
-        if (owner !== undefined) return owner
-      }
-      throw new Error(`unable to find the owner of slot ${slot}; no master names it`)
-    }
-
     return {
       masters,
       url: first.url,
       caFile: certificate?.certificate,
-      ownerOf,
+      ownerOf: (slot) => findOwner(slot, masters),
       slotOf: async (key) => Number(await first.command('CLUSTER', 'KEYSLOT', key)),
-      async moveSlot(slot, from, to) {
-        const [fromId, toId] = [await idOf(from), await idOf(to)]
-        await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId)
-        await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId)
-        for (;;) {
-          const keys = (await from.command('CLUSTER', 'GETKEYSINSLOT', slot, migrateKeysAtATime)) as string[]
-          if (keys.length === 0) break
-          await from.command('MIGRATE', '127.0.0.1', to.port, '', 0, commandTimeoutMs, 'REPLACE', 'KEYS', ...keys)
-        }
-        // Update the new owner first, so that the slot always has an owner.
-        for (const master of [to, from, ...masters.filter((other) => other !== from && other !== to)]) {
-          await master.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
-        }
-      },
+      moveSlot: (slot, from, to) => moveSlot(slot, from, to, masters),
       waitForOk,
       remove: removeAll,
     }
   } catch (error) {
     await removeAll()
     throw error
+  }
+}
+
+async function startMaster(
+  options: Omit<RedisClusterOptions, 'masters' | 'tls'>,
+  tls: RedisClusterOptions['tls'],
+  certificate: Certificate | undefined,
+): Promise<Redis> {
+  return startRedis({
+    ...options,
+    ...(certificate !== undefined && { tls: certificate }),
+    settings: {
+      'cluster-enabled': 'yes',
+      ...(tls === 'names' && {
+        'cluster-announce-hostname': 'localhost',
+        'cluster-preferred-endpoint-type': 'hostname',
+      }),
+      'cluster-config-file': 'nodes.conf',
+      // The default is the port + 10 000, which can be above 65 535.
+      'cluster-port': await findFreePort(),
+      'cluster-node-timeout': 5_000,
+      // The slots of the other masters stay usable when one master is down.
+      'cluster-require-full-coverage': 'no',
+      ...options.settings,
+    },
+  })
+}
+
+/** Assigns the slots evenly to the masters, and introduces the other masters to the first. */
+async function joinMasters(first: Redis, masters: readonly Redis[]): Promise<void> {
+  const count = masters.length
+  for (const [index, master] of masters.entries()) {
+    const from = Math.floor((index * slotCount) / count)
+    const to = Math.floor(((index + 1) * slotCount) / count) - 1
+    await master.command('CLUSTER', 'ADDSLOTSRANGE', from, to)
+    await master.command('CLUSTER', 'SET-CONFIG-EPOCH', index + 1)
+  }
+  const [, busPort] = (await first.command('CONFIG', 'GET', 'cluster-port')) as string[]
+  for (const master of masters.slice(1)) {
+    await master.command('CLUSTER', 'MEET', '127.0.0.1', first.port, busPort ?? '')
+  }
+}
+
+/** Returns whether every master reports a complete cluster. */
+async function isWhole(masters: readonly Redis[]): Promise<boolean> {
+  for (const master of masters) {
+    const text = String(await master.command('CLUSTER', 'INFO'))
+    if (!/cluster_state:ok/.test(text) || !text.includes(`cluster_slots_ok:${slotCount}`)) return false
+    if (!text.includes(`cluster_known_nodes:${masters.length}`)) return false
+  }
+  return true
+}
+
+async function findOwner(slot: number, masters: readonly Redis[]): Promise<Redis> {
+  for (const master of masters) {
+    const ranges = (await master.command('CLUSTER', 'SLOTS').catch(() => undefined)) as
+      | [number, number, [string, number, ...unknown[]]][]
+      | undefined
+    const range = ranges?.find(([from, to]) => slot >= from && slot <= to)
+    const owner = masters.find(({ port }) => port === range?.[2][1])
+    if (owner !== undefined) return owner
+  }
+  throw new Error(`unable to find the owner of slot ${slot}; no master names it`)
+}
+
+async function moveSlot(slot: number, from: Redis, to: Redis, masters: readonly Redis[]): Promise<void> {
+  const fromId = String(await from.command('CLUSTER', 'MYID'))
+  const toId = String(await to.command('CLUSTER', 'MYID'))
+  await to.command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId)
+  await from.command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId)
+  for (;;) {
+    const keys = (await from.command('CLUSTER', 'GETKEYSINSLOT', slot, migrateKeysAtATime)) as string[]
+    if (keys.length === 0) break
+    await from.command('MIGRATE', '127.0.0.1', to.port, '', 0, commandTimeoutMs, 'REPLACE', 'KEYS', ...keys)
+  }
+  // Update the new owner first, so that the slot always has an owner.
+  for (const master of [to, from, ...masters.filter((other) => other !== from && other !== to)]) {
+    await master.command('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
   }
 }
