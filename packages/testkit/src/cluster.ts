@@ -168,159 +168,62 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
+/** State that the starts of all parts of one cluster share. */
+interface Start {
+  readonly options: ClusterOptions
+  /** Removals of the started parts, in the order of their starts. */
+  readonly removals: (() => Promise<void>)[]
+  /** Opens a link, with a proxy where the options ask for one. Resolves to the port to connect to. */
+  readonly link: (purpose: LinkPurpose, server: number | undefined, targetPort: number) => Promise<number>
+  /** Calls `onPart` for a part that is ready. */
+  readonly tell: (name: string, url: string, part: Pick<ClusterPart, 'pid' | 'exited'>) => void
+  readonly certificate: Certificate | undefined
+}
+
+type RedisParts = Pick<Cluster, 'redis' | 'replica' | 'redisCluster'>
+type Stores = Pick<Cluster, 'postgres' | 'databaseUrl'> & RedisParts
+
 async function startParts(
   options: ClusterOptions,
   removals: (() => Promise<void>)[],
   remove: () => Promise<void>,
 ): Promise<Cluster> {
   if (options.servers < 1) throw new Error('unable to start a cluster; it needs a server')
-  const tell = (name: string, url: string, part: { readonly pid: number; readonly exited: Promise<ExitStatus> }) =>
-    options.onPart?.({ name, url, pid: part.pid, exited: part.exited })
-
   const proxies = new Map<string, TcpProxy>()
-  const link = async (purpose: LinkPurpose, server: number | undefined, targetPort: number): Promise<number> => {
-    if (options.openLink !== undefined) return (await options.openLink({ purpose, server, targetPort })).port
-    if (options.proxies?.includes(purpose) !== true) return targetPort
-    const proxy = await startTcpProxy(targetPort)
-    proxies.set(`${purpose} ${server}`, proxy)
-    removals.push(() => proxy.remove())
-    return proxy.port
+  const start: Start = {
+    options,
+    removals,
+    link: (purpose, server, targetPort) => openLink({ purpose, server, targetPort }, options, proxies, removals),
+    tell: (name, url, part) => options.onPart?.({ name, url, pid: part.pid, exited: part.exited }),
+    certificate: options.tls === true ? openCertificate(removals) : undefined,
   }
-
-  const certificate = options.tls === true ? openCertificate(removals) : undefined
   const hasHosts = options.hosts === true && (await isLocal('127.0.0.2'))
-  const hostOf = (index: number): string => (hasHosts ? `127.0.0.${index + 1}` : '127.0.0.1')
 
   const postgres = await startPostgres(options.postgres)
   removals.push(() => postgres.remove())
   const databaseUrl = await postgres.createDatabase()
-  tell('postgres', databaseUrl, postgres)
+  start.tell('postgres', databaseUrl, postgres)
+  const redisParts = options.redisCluster === true ? await startMasters(start) : await startPrimaryAndReplica(start)
+  const stores = { postgres, databaseUrl, ...redisParts }
+  const { redis, replica } = stores
 
-  let redis: Redis
-  let replica: Redis | undefined
-  let redisCluster: RedisCluster | undefined
-  if (options.redisCluster === true) {
-    redisCluster = await startRedisCluster({ ...options.redis, ...(certificate !== undefined && { tls: 'names' }) })
-    removals.push(redisCluster.remove)
-    const [first] = redisCluster.masters
-    if (first === undefined) throw new Error('unable to start a cluster; it has no Redis')
-    redis = first
-    for (const [index, master] of redisCluster.masters.entries()) tell(`redis ${index + 1}`, master.url, master)
-  } else {
-    const redisOptions = { ...options.redis, ...(certificate !== undefined && { tls: certificate }) }
-    redis = await startRedis(redisOptions)
-    removals.push(redis.remove)
-    tell('redis', redis.url, redis)
-    replica = await startRedis({
-      ...redisOptions,
-      replicaOf: { port: await link('replication', undefined, redis.port) },
-    })
-    removals.push(replica.remove)
-    await replica.waitForSync()
-    tell('replica', replica.url, replica)
-  }
+  const { servers, ...behindBalancer } = await startServers(start, stores, hasHosts)
+  start.tell('balancer', behindBalancer.balancer.url, behindBalancer.balancer)
 
-  const ports: { readonly port: number; readonly metricsPort: number }[] = []
-  const behind: string[] = []
-  const reservePorts = async (): Promise<void> => {
-    const index = ports.length
-    const reserved = { port: await findFreePort(), metricsPort: await findFreePort() }
-    ports.push(reserved)
-    const linkPort = await link('http', index, reserved.port)
-    behind.push(`${linkPort === reserved.port ? hostOf(index) : '127.0.0.1'}:${linkPort}`)
-  }
-  // Start the balancer before the servers, because its URL is their PUBLIC_URL.
-  while (ports.length < options.servers) await reservePorts()
-  const balancer = await startBalancer(options.balancer ?? 'haproxy', {
-    servers: behind,
-    ...(certificate !== undefined && { tls: certificate }),
-    ...(options.port !== undefined && { port: options.port }),
-  })
-  removals.push(balancer.remove)
-
-  const subscribed = options.subscribeAtReplica === true ? (replica ?? redis) : redis
-  const redisEnv = async (server: number): Promise<Record<string, string>> => {
-    // Clients of a Redis Cluster discover its masters by themselves and bypass any proxy.
-    if (redisCluster !== undefined) return { REDIS_URL: redisCluster.url }
-    const publishPort = await link('publish', server, redis.port)
-    const subscribePort = await link('subscribe', server, subscribed.port)
-    return {
-      REDIS_URL: withPort(redis.url, publishPort),
-      ...(subscribePort !== redis.port && { REDIS_SUBSCRIBE_URL: withPort(subscribed.url, subscribePort) }),
-    }
-  }
-
-  // Node reads additional certificate authorities from one file, so join the cluster's certificate
-  // with that of the Redis Cluster.
-  const caFile = certificate && joinAuthorities(certificate, redisCluster?.caFile)
-  const startOne = async (index: number): Promise<ClusterServer> => {
-    const reserved = ports[index]
-    if (reserved === undefined) throw new Error(`unable to start server ${index + 1}; it has no port`)
-    const { port, metricsPort } = reserved
-    const name = `server-${index + 1}`
-    const server = await startServer({
-      databaseUrl: withPort(databaseUrl, await link('database', index, postgres.port)),
-      env: {
-        ...baseEnv(balancer.url),
-        ...(await redisEnv(index)),
-        HOST: hostOf(index),
-        ...(caFile !== undefined && { NODE_EXTRA_CA_CERTS: caFile }),
-        PORT: String(port),
-        METRICS_PORT: String(metricsPort),
-        SERVER_NAME: name,
-        ...options.env,
-        ...options.envOf?.(index),
-      },
-      ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
-    })
-    removals.push(() => server.remove())
-    tell(`server ${index + 1}`, server.url, server)
-    const metricsUrl = `http://${hostOf(index)}:${metricsPort}/metrics`
-    tell(`metrics ${index + 1}`, metricsUrl, server)
-    return Object.assign(server, { name, metricsUrl })
-  }
-  // Start the first server alone, because it creates the database tables.
-  const servers = [await startOne(0)]
-  servers.push(...(await allOrNone(ports.slice(1).map((_, index) => startOne(index + 1)))))
-  tell('balancer', balancer.url, balancer)
-
-  const serverAt = (index: number): ClusterServer => {
-    const server = servers[index]
-    if (server === undefined) throw new Error(`unable to find server ${index}; there are ${servers.length}, from 0`)
-    return server
-  }
   const proxyOf = (purpose: LinkPurpose, server?: number): TcpProxy => {
     const proxy = proxies.get(`${purpose} ${server}`)
     if (proxy === undefined) throw new Error(`unable to find the proxy of ${purpose} ${server}; it was not asked for`)
     return proxy
   }
-
   return {
-    url: balancer.url,
+    url: behindBalancer.balancer.url,
     get urls() {
       return servers.map(({ url }) => url)
     },
     servers,
-    caFile,
-    balancer,
-    postgres,
-    databaseUrl,
-    redis,
-    replica,
-    redisCluster,
-    kill9: (server) => serverAt(server).kill9(),
-    stop: (server) => serverAt(server).stop(),
-    start: (server) => serverAt(server).start(),
-    pause: (server) => serverAt(server).freeze(),
-    resume: (server) => serverAt(server).thaw(),
-    async add() {
-      // Reserve ports only if an earlier failed `add` has not left reserved ports.
-      if (ports.length === servers.length) await reservePorts()
-      const server = await startOne(servers.length)
-      servers.push(server)
-      await balancer.setServers(behind)
-      return server
-    },
+    ...behindBalancer,
+    ...stores,
+    ...controlServers(servers),
     proxyOf,
     async failOverRedis() {
       if (replica === undefined) throw new Error('unable to fail over; there is no replica')
@@ -330,6 +233,167 @@ async function startParts(
       for (const proxy of links) proxy.retarget(replica.port)
     },
     remove,
+  }
+}
+
+async function openLink(
+  link: ClusterLink,
+  options: ClusterOptions,
+  proxies: Map<string, TcpProxy>,
+  removals: Start['removals'],
+): Promise<number> {
+  if (options.openLink !== undefined) return (await options.openLink(link)).port
+  if (options.proxies?.includes(link.purpose) !== true) return link.targetPort
+  const proxy = await startTcpProxy(link.targetPort)
+  proxies.set(`${link.purpose} ${link.server}`, proxy)
+  removals.push(() => proxy.remove())
+  return proxy.port
+}
+
+async function startMasters({ options, removals, tell, certificate }: Start): Promise<RedisParts> {
+  const redisCluster = await startRedisCluster({ ...options.redis, ...(certificate !== undefined && { tls: 'names' }) })
+  removals.push(redisCluster.remove)
+  const [redis] = redisCluster.masters
+  if (redis === undefined) throw new Error('unable to start a cluster; it has no Redis')
+  for (const [index, master] of redisCluster.masters.entries()) tell(`redis ${index + 1}`, master.url, master)
+  return { redis, replica: undefined, redisCluster }
+}
+
+async function startPrimaryAndReplica({ options, removals, link, tell, certificate }: Start): Promise<RedisParts> {
+  const redisOptions = { ...options.redis, ...(certificate !== undefined && { tls: certificate }) }
+  const redis = await startRedis(redisOptions)
+  removals.push(redis.remove)
+  tell('redis', redis.url, redis)
+  const replica = await startRedis({
+    ...redisOptions,
+    replicaOf: { port: await link('replication', undefined, redis.port) },
+  })
+  removals.push(replica.remove)
+  await replica.waitForSync()
+  tell('replica', replica.url, replica)
+  return { redis, replica, redisCluster: undefined }
+}
+
+interface ServerPlace {
+  readonly host: string
+  readonly port: number
+  readonly metricsPort: number
+}
+
+/** Starts the balancer and the servers. */
+async function startServers(
+  start: Start,
+  stores: Stores,
+  hasHosts: boolean,
+): Promise<Pick<Cluster, 'balancer' | 'caFile' | 'add'> & { readonly servers: ClusterServer[] }> {
+  const { options, removals, certificate } = start
+  const places: ServerPlace[] = []
+  const behind: string[] = []
+  const reservePlace = async (): Promise<void> => {
+    const index = places.length
+    const host = hasHosts ? `127.0.0.${index + 1}` : '127.0.0.1'
+    const place = { host, port: await findFreePort(), metricsPort: await findFreePort() }
+    places.push(place)
+    const linkPort = await start.link('http', index, place.port)
+    behind.push(`${linkPort === place.port ? host : '127.0.0.1'}:${linkPort}`)
+  }
+  // Start the balancer before the servers, because its URL is their PUBLIC_URL.
+  while (places.length < options.servers) await reservePlace()
+  const balancer = await startBalancer(options.balancer ?? 'haproxy', {
+    servers: behind,
+    ...(certificate !== undefined && { tls: certificate }),
+    ...(options.port !== undefined && { port: options.port }),
+  })
+  removals.push(balancer.remove)
+
+  // Node reads additional certificate authorities from one file, so join the cluster's certificate
+  // with that of the Redis Cluster.
+  const caFile = certificate && joinAuthorities(certificate, stores.redisCluster?.caFile)
+  const env = { ...baseEnv(balancer.url), ...(caFile !== undefined && { NODE_EXTRA_CA_CERTS: caFile }) }
+  const startOne = async (index: number): Promise<ClusterServer> => {
+    const place = places[index]
+    if (place === undefined) throw new Error(`unable to start server ${index + 1}; it has no port`)
+    return startServerAt(place, index, env, start, stores)
+  }
+  // Start the first server alone, because it creates the database tables.
+  const servers = [await startOne(0)]
+  servers.push(...(await allOrNone(places.slice(1).map((_, index) => startOne(index + 1)))))
+  return {
+    servers,
+    balancer,
+    caFile,
+    async add() {
+      // Reserve ports only if an earlier failed `add` has not left reserved ports.
+      if (places.length === servers.length) await reservePlace()
+      const server = await startOne(servers.length)
+      servers.push(server)
+      await balancer.setServers(behind)
+      return server
+    },
+  }
+}
+
+async function startServerAt(
+  { host, port, metricsPort }: ServerPlace,
+  index: number,
+  env: Readonly<Record<string, string>>,
+  start: Start,
+  stores: Stores,
+): Promise<ClusterServer> {
+  const { options, removals, tell } = start
+  const name = `server-${index + 1}`
+  const server = await startServer({
+    databaseUrl: withPort(stores.databaseUrl, await start.link('database', index, stores.postgres.port)),
+    env: {
+      ...env,
+      ...(await redisEnv(index, start, stores)),
+      HOST: host,
+      PORT: String(port),
+      METRICS_PORT: String(metricsPort),
+      SERVER_NAME: name,
+      ...options.env,
+      ...options.envOf?.(index),
+    },
+    ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
+  })
+  removals.push(() => server.remove())
+  tell(`server ${index + 1}`, server.url, server)
+  const metricsUrl = `http://${host}:${metricsPort}/metrics`
+  tell(`metrics ${index + 1}`, metricsUrl, server)
+  return Object.assign(server, { name, metricsUrl })
+}
+
+/** Returns the environment variables with which a server finds Redis. */
+async function redisEnv(
+  server: number,
+  { options, link }: Start,
+  { redis, replica, redisCluster }: RedisParts,
+): Promise<Record<string, string>> {
+  // Clients of a Redis Cluster discover its masters by themselves and bypass any proxy.
+  if (redisCluster !== undefined) return { REDIS_URL: redisCluster.url }
+  const subscribed = options.subscribeAtReplica === true ? (replica ?? redis) : redis
+  const publishPort = await link('publish', server, redis.port)
+  const subscribePort = await link('subscribe', server, subscribed.port)
+  return {
+    REDIS_URL: withPort(redis.url, publishPort),
+    ...(subscribePort !== redis.port && { REDIS_SUBSCRIBE_URL: withPort(subscribed.url, subscribePort) }),
+  }
+}
+
+function controlServers(
+  servers: readonly ClusterServer[],
+): Pick<Cluster, 'kill9' | 'stop' | 'start' | 'pause' | 'resume'> {
+  const serverAt = (index: number): ClusterServer => {
+    const server = servers[index]
+    if (server === undefined) throw new Error(`unable to find server ${index}; there are ${servers.length}, from 0`)
+    return server
+  }
+  return {
+    kill9: (server) => serverAt(server).kill9(),
+    stop: (server) => serverAt(server).stop(),
+    start: (server) => serverAt(server).start(),
+    pause: (server) => serverAt(server).freeze(),
+    resume: (server) => serverAt(server).thaw(),
   }
 }
 
