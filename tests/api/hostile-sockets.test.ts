@@ -285,8 +285,8 @@ describe('too many connections or events', () => {
     await waitForFact(() => idle.every((client) => client.isClosed || client.packets.length > 0), {
       what: 'an answer to each handshake',
     })
-    // One of the 60 allowed connections belongs to the bystander, so at most 59 can join the
-    // namespace. The server refuses it to all others.
+    // The server allows 60 connections, and the bystander has one of them. So at most 59 of these
+    // clients can join the namespace, and the server refuses the rest.
     for (const client of idle) client.send('40')
     await waitForFact(
       () => idle.every((client) => client.isClosed || client.packets.some((packet) => /^(40\{|44\{)/.test(packet))),

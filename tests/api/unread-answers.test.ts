@@ -161,7 +161,7 @@ describe('binary data from a client', () => {
     client.close()
   })
 
-  it('[BAD1] unannounced binary data closes the connection, a placeholder without any is accepted', async () => {
+  it('[BAD1] binary data without its announcing packet closes the connection', async () => {
     const bytes = await EngineClient.connect(server.url, { cookie: ada.cookie })
     bytes.send(Buffer.from('x'))
     await bytes.waitForPacket((packet) => packet.startsWith('42["closing"') && packet.includes('"invalid"'))

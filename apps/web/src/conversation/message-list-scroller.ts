@@ -150,8 +150,8 @@ export class ListScroller {
     const isUp = scroller.scrollTop < this.#expectedTopPx
     this.#expectedTopPx = scroller.scrollTop
     this.takePlace()
-    // A list that was at its end still counts as at its end after a scroll down: new messages can
-    // make it longer faster than it scrolls to them.
+    // After a scroll down, a list that was at its end counts as still at its end: new messages can
+    // arrive faster than the list scrolls to them.
     if (wasAtEnd && !isUp && !this.#hasNewer) this.#place = { ...this.#place, isAtEnd: true }
     return true
   }

@@ -13,7 +13,7 @@ export interface ControlConnection {
   readonly port: number
 }
 
-/** Processor time used so far by all servers without connections together, in microseconds. */
+/** Sum of the processor time that all servers without connections have used so far, in microseconds. */
 export interface BystanderUse {
   readonly serverUs: number
   readonly databaseUs: number

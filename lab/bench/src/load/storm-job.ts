@@ -79,8 +79,8 @@ export interface StormOutcome {
   readonly firstRefusal: string | undefined
   readonly lost: number
   /**
-   * Number of deliveries that a client received twice over one connection, or of a conversation
-   * whose member it is not.
+   * Number of wrong deliveries: a client received a message twice over one connection, or received
+   * one of a conversation in which it is not a member.
    */
   readonly doubled: number
   /**

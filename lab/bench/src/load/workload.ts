@@ -80,8 +80,8 @@ export class Workload {
   #isSending = false
   #isMeasuring = false
   /**
-   * Numbers of the messages sent during the measurement. Their latencies are recorded, however late
-   * they arrive.
+   * Range of serial numbers: messages sent during the measurement have one from `#timedFrom` to
+   * `#timedTo`. Their latencies are recorded, however late the messages arrive.
    */
   #timedFrom = serialsMax
   #timedTo = serialsMax

@@ -85,7 +85,7 @@ const points = [
 describe('the cost model', () => {
   const model = fitModel(points)
 
-  it('the cost model finds the true prices and predicts the points not used', () => {
+  it('the cost model finds the costs behind measurements, and predicts other measurements', () => {
     expect(model).toBeDefined()
     const leftOut = model?.checked.filter(({ isLeftOut }) => isLeftOut) ?? []
     expect(leftOut.length).toBeGreaterThan(20)

@@ -281,8 +281,8 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       // At the same seq, a lower read marker does not replace a higher one.
       await store.commitReplica('user-1', { ...common, base, conversations: [marked(5, 1, 4)] })
       expect((await read())?.summary).toMatchObject({ readSeq: 4 })
-      // This commit has newer changes but a lower read marker. The unread count comes from the
-      // stored messages.
+      // The next commit to the store has newer changes, but a lower read marker. The store keeps the
+      // higher marker, and counts unread messages after it.
       const window = {
         hasBefore: false,
         messages: [1, 2, 3, 4, 5, 6].map((seq) => ({ message: message(seq), asOfSeq: 6 })),

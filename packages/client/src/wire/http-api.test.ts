@@ -128,7 +128,7 @@ describe('an HTTP call', () => {
     }
   }
 
-  it('an HTTP request times out when no data arrives, however long it takes', async () => {
+  it('an HTTP response may take any time, as long as data keeps arriving', async () => {
     const clock = new ManualClock()
     const slow = createSlowAnswer()
     const api = createHttpApi({ url: 'http://x', fetch: slow.fetch, clock })

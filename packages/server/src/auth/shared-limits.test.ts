@@ -163,7 +163,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     expect(outcomes.filter((outcome) => outcome === 'failed')).toEqual([])
   })
 
-  it('[LIM1] sends at most ten reports a second for a user', async () => {
+  it('[LIM1] a server sends Redis at most ten reports a second about one user', async () => {
     const clock = new ManualClock()
     const fast = build(redis, clock)
     const reports = 3

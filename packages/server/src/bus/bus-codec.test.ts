@@ -147,7 +147,7 @@ describe('the bus codec', () => {
     expect(decoded).toMatchObject({ message: { changes: [{ json: '{"a":' }, { json: 'no}' }] } })
   })
 
-  it('[ACL1] refuses to encode changes that must be sent in separate messages', () => {
+  it('[ACL1] refuses to encode changes together that must leave in separate bus messages', () => {
     expect(sender.encode(room, changes(memberChange(1, 'member.left', user), messageChange(2)))).toBeUndefined()
     expect(sender.encode(room, changes(messageChange(1), messageChange(3)))).toBeUndefined()
     expect(sender.encode(room, changes())).toBeUndefined()

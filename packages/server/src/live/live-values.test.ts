@@ -1,6 +1,6 @@
 /**
- * Tests that the newest live value per conversation, key and user wins: gathering, expiry and
- * limits.
+ * Tests of live values: only the newest value of a conversation, key and user is sent. Values
+ * expire, and their number is limited.
  */
 import type { Id, Json, LiveValue } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'

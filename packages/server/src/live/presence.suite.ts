@@ -59,7 +59,7 @@ export function describePresence(name: string, { clock, open }: PresenceSuiteOpt
       await vi.waitFor(() => expect(adas.told.at(-1)?.status).toBe('online'), waiting)
     })
 
-    it('[PRES1] reports a user offline some seconds after the last connection, with the time', async () => {
+    it('[PRES1] reports a user offline with a last-seen time, seconds after the last connection closed', async () => {
       const [here, there] = await start()
       const [ada = '', bob = ''] = users(2)
       const adas = here.arrive(ada)

@@ -176,7 +176,7 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(appended.map(({ seq }) => seq)).toEqual((await fixture.seqs(group)).slice(-3))
   })
 
-  it('[ACK2] never refuses a removal, deletion or creation after its lost COMMIT', async () => {
+  it('[ACK2] reports no refusal for a change whose COMMIT got no answer', async () => {
     faults.push({ kind: 'after' })
     const removed = faulty.apply({ op: 'remove-member', conversation: group, actor: ada, user: bob })
     // The server cannot know whether this request or an earlier one removed the member. So it does

@@ -35,7 +35,7 @@ describe.skipIf(!hasRedis())('the detection of Redis evictions', () => {
         return typeof value === 'function' ? (value as (...args: never[]) => unknown).bind(target) : value
       },
     })
-    // This clock makes the checks as frequent as timers allow.
+    // With this clock, the timer between two checks of the eviction policy fires at once.
     const clock = { ...systemClock, nowMs: () => systemClock.nowMs(), setTimer: hurried }
     const eviction = new RedisEviction({ redis: counted, clock, logger })
     ends.push(() => eviction.stop())

@@ -76,7 +76,7 @@ describe('combined writes to a WebSocket', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] calls onRoom after the combined write, even if the socket was full', async () => {
+  it('[SLOW1] reports that the buffer has room after each combined write, even to a full socket', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined

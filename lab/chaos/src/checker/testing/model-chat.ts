@@ -204,7 +204,7 @@ export class ModelChat {
     this.#write({ op: 'revoke', type: 'ok', id })
   }
 
-  /** Records a fault. Nothing else happens while it is active. */
+  /** Adds a fault to the history, with its begin and its end. No other event lies between the two. */
   fault(kind: string, affects: 'redis' | 'server' | 'client' = 'redis', lastsMs = 1_000): void {
     this.#lastFault += 1
     const fault = {
