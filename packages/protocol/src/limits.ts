@@ -34,7 +34,7 @@ export const limits = {
   reactionKindsMax: 50,
   /** Maximum size of one request body or one Socket.IO packet, in bytes. */
   requestMaxBytes: 131_072,
-  /** Maximum number of ids in a list of ids in one request. */
+  /** Maximum number of ids in one list of a request. */
   listMaxIds: 100,
   /** Maximum number of members in the request that creates a conversation. */
   initialMembersMax: 100,
@@ -52,7 +52,7 @@ export const limits = {
   cursorMaxChars: 1_024,
   /** Maximum of `unread`, the number of unread messages: 1000 means "1000 or more". */
   unreadMax: 1_000,
-  /** Number of newest messages after the read marker, own and deleted ones included, examined for `unread`. */
+  /** Maximum number of newest messages (own and deleted ones, too) that are examined to count `unread`. */
   unreadScanMax: 2_000,
   /** Maximum number of members in a conversation object. */
   membersShown: 5,

@@ -2,10 +2,10 @@
  * Builds the OpenAPI 3.1 document from the same schemas that check the requests, so the two cannot
  * differ.
  *
- * Client generators in many languages read it, and they support only a part of JSON Schema;
- * portable-schema.ts translates the schemas into the part that all of them support. Request bodies
- * are closed, because unknown fields are refused. Responses are open, so that a client of today can
- * read a field added tomorrow.
+ * Client generators in many languages read the document, and they support only a part of JSON
+ * Schema; portable-schema.ts translates the schemas into the part that all generators support.
+ * Schemas of request bodies forbid unknown fields, because the server refuses them. Schemas of
+ * responses allow unknown fields, so that a client of today accepts a field added tomorrow.
  */
 import * as z from 'zod'
 import { commands } from './commands/commands.ts'
@@ -54,7 +54,10 @@ function describe(schema: z.ZodType, io: 'input' | 'output'): Described {
 class Components {
   readonly #schemas: Record<string, JsonObject> = {}
 
-  /** Adds the named schemas to the document and returns the schema in portable form. */
+  /**
+   * Returns `schema` in portable form. Adds the named schemas that it refers to (`parts`) to the
+   * document.
+   */
   add({ schema, parts }: Described): JsonObject {
     for (const [name, part] of Object.entries(parts)) this.#schemas[name] ??= toPortableSchema(part, parts)
     return toPortableSchema(schema, parts)

@@ -1,8 +1,8 @@
 /**
  * Translates a JSON Schema into a form that client generators understand. The generators for Go,
  * Java, Python and TypeScript accept different subsets; this form compiles in all four: `{}` for
- * any value, `format` instead of bounds of 2^53, null as one more type, one object instead of a
- * union by a constant field, and patterns that every regular expression library reads.
+ * any value, `format` instead of bounds of 2^53, `null` as one of the types, one merged object
+ * instead of a union of objects, and only patterns that every regular expression library reads.
  */
 type JsonObject = { [key: string]: unknown }
 
@@ -23,8 +23,8 @@ export function toPortableSchema(schema: JsonObject, parts: Readonly<Record<stri
   const result: JsonObject = rest
   if (schema.type === 'integer') Object.assign(result, integerOf(minimum, maximum))
   if (typeof pattern === 'string' && schema.format === undefined && isPortablePattern(pattern)) result.pattern = pattern
-  // Treat a boolean constant as a plain boolean: client generators turn it into an enumeration that
-  // does not compile.
+  // Treat a boolean constant as a plain boolean: client generators would make an enumeration of it,
+  // which does not compile.
   if (constant !== undefined && typeof constant !== 'boolean') result.enum = [constant]
   if (schema.items !== undefined) result.items = translate(schema.items)
   if (schema.properties !== undefined)
@@ -74,7 +74,8 @@ function choose(
     const named = others.find((choice) => choice.$ref !== undefined && isCoveredBy(merged, choice, parts))
     return named === undefined || isNullable ? { ...rest, ...merged } : { ...rest, ...named }
   }
-  // For example "a UUID or `me`": use one string type, and name the forms in the description.
+  // For a union of texts, such as "a UUID or `me`", use one string type, and name the alternatives
+  // in the description.
   if (others.length > 1 && resolved.every(({ type }) => type === 'string'))
     return { ...rest, type: isNullable ? ['string', 'null'] : 'string', description: describeTexts(resolved) }
   const translated = others.map((choice) => toPortableSchema(choice, parts))

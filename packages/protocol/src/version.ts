@@ -3,13 +3,13 @@
  * changes without a new version, so the protocol cannot change by accident.
  *
  * History
- * - 1: the first wire: identity, conversations, messages, live values, sync, Socket.IO, Server-Sent
- *   Events.
+ * - 1: the first protocol: identity, conversations, messages, live values, sync, Socket.IO,
+ *   Server-Sent Events.
  * - 2: stricter checks against hostile clients and clients of other makers. A client of version 1
- *   keeps working. A   reaction is exactly one emoji and is stored in one spelling; a name is one
- *   line with a visible   character. Binary data and numbers that a double cannot represent are
- *   refused. Creating a   conversation takes an optional `clientId`. A change may have a type that
- *   this version does not   know: `{seq, type, at, actor}`. Names and search terms are normalized
+ *   keeps working. A reaction is exactly one emoji and is stored in one spelling; a name is one
+ *   line with a visible character. Binary data and numbers that a double cannot represent are
+ *   refused. Creating a conversation takes an optional `clientId`. A change may have a type that
+ *   this version does not know: `{seq, type, at, actor}`. Names and search terms are normalized
  *   to NFC.
  */
 export const PROTOCOL_VERSION = 2

@@ -1,6 +1,8 @@
 import * as z from 'zod'
 
-/** Reason why the server closes a connection, apart from request errors. */
+/**
+ * Reason why the server closes a connection. Refused requests have the codes of errors.ts instead.
+ */
 export const closingCodeSchema = z.enum(['slow', 'revoked', 'rate-limited', 'invalid', 'unavailable', 'stopping'])
 
 /**

@@ -42,8 +42,8 @@ export const messageChangeTypes = (Object.keys(changeFields) as ChangeType[]).fi
 
 /**
  * A change of an unknown type, written by a later version. Like every change it has its own seq: a
- * client moves its log position past it and shows nothing. A server that does not know the type
- * either sends exactly these fields.
+ * client moves its log position past it and shows nothing. An older server, which does not know the
+ * type, sends exactly these fields.
  */
 export const otherChangeSchema = z
   .looseObject({ ...commonFields, type: z.string().refine((type) => !isChangeType(type)) })

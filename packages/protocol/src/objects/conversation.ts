@@ -29,8 +29,8 @@ export const memberSchema = z
 export type Member = z.infer<typeof memberSchema>
 
 /**
- * A conversation as one of its members sees it. `role` is null when a public channel is shown to a
- * non-member.
+ * A conversation as one user sees it. `role` is null when the user is not a member, which is
+ * possible only for a public channel.
  */
 export const conversationSchema = z
   .strictObject({

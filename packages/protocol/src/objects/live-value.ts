@@ -23,7 +23,7 @@ export const liveValueSchema = z
     conversation: idSchema,
     key: liveKeySchema,
     user: idSchema,
-    /** Value of the application. Null ends the live value before its expiry. */
+    /** The value itself, defined by the application. Null ends the live value before its expiry. */
     value: jsonSchema(limits.liveValueMaxBytes),
     at: timeSchema,
     expiresAt: timeSchema,

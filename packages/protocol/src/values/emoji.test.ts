@@ -58,7 +58,7 @@ const none: readonly string[] = [
 ]
 
 describe('the emoji of a reaction', () => {
-  it.each(same)('all spellings of the emoji %s become the same one', (canonical, ...others) => {
+  it.each(same)('all spellings of the emoji %s are normalized to one spelling', (canonical, ...others) => {
     for (const spelling of [canonical, ...others]) {
       expect(canonicalEmoji(spelling)).toBe(canonical)
       expect(emojiSchema.parse(spelling)).toBe(canonical)
@@ -76,7 +76,7 @@ describe('the emoji of a reaction', () => {
     expect(new Set(thumbs.map(canonicalEmoji)).size).toBe(thumbs.length)
   })
 
-  it('an emoji that Unicode reserves for later is accepted', () => {
+  it('a character that Unicode reserves for a future emoji is accepted', () => {
     expect(canonicalEmoji('\u{1faff}')).toBe('\u{1faff}')
   })
 })

@@ -1,16 +1,16 @@
 /**
- * Normalizes emoji, so that one emoji has one spelling. `👍` may come with or without U+FE0F, which
- * requests the colour form, and `❤` without it is a plain character. The normalized spelling is the
- * one that Unicode recommends for interchange ("fully qualified"), so two emoji are equal exactly
- * when their strings are equal. Text that is not a single emoji is refused.
+ * Normalizes emoji, so that one emoji has one spelling. For example, clients send `👍` and `❤` with
+ * or without U+FE0F, which requests the colour form. The normalized spelling is the one that
+ * Unicode recommends for interchange ("fully qualified"), so two emoji are equal exactly when their
+ * strings are equal. Text that is not a single emoji is refused.
  */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 
 /**
  * The regular expression of one emoji, compiled at first use and from a string: clients import this
- * package, and some of their engines do not know the flag `v`. It also accepts pictographs that
- * Unicode reserves for later, so that a new emoji does not have to wait for a new server.
+ * package, and some of their engines do not know the flag `v`. It also accepts characters that
+ * Unicode reserves for future emoji, so that a new emoji works without a new server.
  */
 let oneEmoji: RegExp | undefined
 const oneEmojiSource = '^(?:\\p{RGI_Emoji}|[\\p{Extended_Pictographic}&&\\p{Cn}])$'

@@ -23,7 +23,7 @@ describe('message texts and names', () => {
     expect(send({ text })).toBe(false)
   })
 
-  it('[BAD1] a message text is any text without NUL that UTF-8 can encode', () => {
+  it('[BAD1] a message text may be any text without NUL that UTF-8 can encode', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const survives = new TextDecoder().decode(new TextEncoder().encode(text)) === text && !text.includes('\u0000')

@@ -19,8 +19,8 @@ export function textSchema(min: number, max: number) {
 }
 
 /**
- * Like {@link textSchema}, but normalizes to NFC: for text that is compared and searched. The text
- * of a message keeps its bytes.
+ * Like {@link textSchema}, but normalizes to NFC: for text that is compared and searched. Message
+ * texts are not normalized.
  */
 export function composedTextSchema(min: number, max: number) {
   return z
@@ -37,13 +37,16 @@ export function composedTextSchema(min: number, max: number) {
  */
 const endsLine = /[\p{Cc}\p{Zl}\p{Zp}]/u
 const lineEnds = /[\p{Cc}\p{Zl}\p{Zp}]+/gu
-/** Characters that change the writing direction, even of the text that follows after this one. */
+/**
+ * Characters that change the writing direction, even of other text that is shown after this text.
+ */
 const turnsDirection = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/u
 const directionTurns = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f]/gu
 /**
  * Any visible character: not a blank, a control, a mark that needs a letter, or a character that
  * fonts show as nothing. Hangul fillers, variation selectors, tags and zero-width characters are
- * `Default_Ignorable`. The Braille blank and three more are not, so they are listed.
+ * `Default_Ignorable`. The Braille blank and three other invisible characters are not, so the
+ * pattern lists them.
  */
 const visible =
   /[^\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{M}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}\u{13441}\u{13442}]/u

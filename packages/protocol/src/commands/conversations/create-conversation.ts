@@ -25,8 +25,8 @@ export const createConversation = defineCommand({
   result: z.strictObject({
     conversation: conversationSchema,
     /**
-     * Whether the conversation of the two users, or of this `clientId`, already existed; the
-     * response status is then 200.
+     * Whether the conversation already existed: the direct one of these two users, or the one
+     * created with this `clientId`. The response status is then 200.
      */
     duplicate: z.literal(true).optional(),
   }),

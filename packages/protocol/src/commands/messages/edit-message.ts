@@ -8,7 +8,7 @@ import { defineCommand } from '../define-command.ts'
 
 /**
  * Edits a message. Allowed only for its sender. An edit to the same text changes nothing and
- * returns the seq of the previous change.
+ * returns the seq of the last change to the message.
  */
 export const editMessage = defineCommand({
   name: 'edit-message',

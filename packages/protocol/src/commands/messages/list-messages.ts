@@ -6,7 +6,7 @@ import { defineCommand } from '../define-command.ts'
 
 /**
  * Returns a page of history in seq order: the newest page, or the page before, after or around a
- * seq (at most one of the three).
+ * given seq. A request may contain only one of `before`, `after` and `around`.
  */
 export const listMessages = defineCommand({
   name: 'list-messages',

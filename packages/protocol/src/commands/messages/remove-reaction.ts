@@ -18,8 +18,9 @@ const storedEmojiSchema = textSchema(1, limits.emojiMaxChars).refine(
 )
 
 /**
- * Removes a reaction. Removing a missing reaction changes nothing and returns the seq of the last
- * change to that reaction, or of the message.
+ * Removes a reaction of the caller. Removing a missing reaction changes nothing. It returns the seq
+ * of the last change to that reaction, or of the last change to the message if the caller never
+ * added that reaction.
  */
 export const removeReaction = defineCommand({
   name: 'remove-reaction',
