@@ -26,7 +26,7 @@ afterEach(async () => {
   await server.stop()
 })
 
-/** Real clock with a fixed small random number, so that back-offs are short. */
+/** Real clock, but every random number is small, so that back-offs are short. */
 const clock = { ...systemClock, random: () => 0.05 }
 
 function createClient(options: Partial<ChatClientOptions> = {}): ChatClient {
@@ -343,12 +343,12 @@ describe('the outbox of unsent messages, in a whole client', () => {
     })
   })
 
-  it('[CLI1] the client reports no change twice when the user rejoins and it restarts', async () => {
+  it('[CLI1] after a rejoin and a restart, the client reports no change twice', async () => {
     const ada = server.addUser('ada')
     const bob = server.addUser('bob')
     const tea = server.addConversation('group', 'Tea', [ada, bob])
     const store = createMemoryStore()
-    // The response with the conversation's name arrives only after the client has stopped.
+    // The client requests the conversation's name, but has stopped before the response arrives.
     const slow: typeof fetch = (input, init) =>
       (input as string).endsWith(`/v1/conversations/${tea.id}`) ? new Promise(() => undefined) : fetch(input, init)
     const first = await signIn(bob, { store, fetch: slow })

@@ -333,7 +333,7 @@ class Client implements ChatClient {
       case 'offline':
         this.presence.disconnected()
         return
-      // The client is stopped. Presence ended together with the sign-in, so there is nothing to do.
+      // Do nothing if the client is stopped: presence ended together with the sign-in.
       case 'idle':
       case 'connecting':
       case 'replaying':

@@ -19,7 +19,10 @@ interface Line {
   readonly fetch: typeof fetch
 }
 
-/** Creates a network that records requests and answers them with the given function. */
+/**
+ * Creates a simulated network: it records the requests, and responds to them with the given
+ * function.
+ */
 function createLine(answer: (url: string, signal: AbortSignal | undefined) => Promise<Response>): Line {
   const requests: string[] = []
   return {
@@ -65,7 +68,7 @@ async function assertQuiet(clock: ManualClock, line: Line): Promise<void> {
 }
 
 describe('stopping the client', () => {
-  it('`stop` ends the search for a session while the server is unreachable', async () => {
+  it('`stop` ends the retries of the session check while the server is unreachable', async () => {
     const line = createLine(away)
     const { client, clock } = createOffline(line)
     const started = client.start()
@@ -88,7 +91,7 @@ describe('stopping the client', () => {
     await assertQuiet(clock, line)
   })
 
-  it('`stop` ends the connection attempts of a stored account', async () => {
+  it('`stop` ends the connection attempts for a user from the store', async () => {
     for (const answer of [away, silent]) {
       const line = createLine(answer)
       const store = createMemoryStore()

@@ -63,7 +63,7 @@ describe('live values of the client', () => {
     expect(clock.timers).toBe(0)
   })
 
-  it('live values are requested on subscribe and dropped on unsubscribe', async () => {
+  it('live values are requested when a listener subscribes, dropped when it unsubscribes', async () => {
     const { lane, requests } = setUpLive()
     const location = lane.of('c').observe('location')
     lane.handle([value('bob', 1, 0, 6_000, 'location')])
@@ -110,7 +110,7 @@ describe('the response with the current live values', () => {
 })
 
 describe('the typing indicator', () => {
-  it('typing is sent at most every 3 s, and not while disconnected', async () => {
+  it('the typing signal is sent at most every 3 s, and only while connected', async () => {
     const { clock, lane, sent } = setUpLive()
     let isConnected = true
     const typing = createTyping(lane.of('c'), 'me', clock, () => isConnected)
@@ -191,7 +191,7 @@ describe('presence on the client', () => {
     expect(ann.get().status).toBe('unknown')
   })
 
-  it('presence is polled where the server does not push updates', async () => {
+  it('presence is requested regularly over a transport without presence updates', async () => {
     const { clock, line, board, sent } = setUp()
     line.isFollowed = false
     const unsubscribe = board.observe('ann').subscribe(() => undefined)

@@ -83,11 +83,14 @@ class Tab {
   readonly replica: Replica
   readonly #server: FakeServer
   readonly #me: User
-  /** Changes that the callbacks skipped without a call of `onLimited`. Must stay empty. */
+  /**
+   * Changes that the client neither passed to `onChange` nor covered by a call of `onLimited`. Must
+   * stay empty.
+   */
   readonly holes: string[] = []
   /**
-   * Seq that the callbacks have reached, by epoch and conversation. `onChange` moves it by one
-   * change, `onLimited` by many.
+   * Highest seq that the callbacks were given, by epoch and conversation. `onChange` moves it by
+   * one change, `onLimited` by many.
    */
   readonly reached = new Map<string, number>()
   #cursor: string | undefined

@@ -63,8 +63,8 @@ export const connectionTable: {
     lost: 'waiting',
     refused: 'closed',
     'retry-due': 'stay',
-    // A move during a replay has no effect: the server closes this link later, and the client then
-    // resumes on another server.
+    // A move does not start during a replay. If the server asked for it, the connection plans it
+    // again after the replay.
     move: 'stay',
     'move-failed': 'stay',
     'old-lost': 'stay',
@@ -120,7 +120,7 @@ export const connectionTable: {
     ready: 'stay',
     lost: 'stay',
     refused: 'closed',
-    // Some devices wrongly report that they are offline.
+    // Some devices wrongly report that they are offline, so connect from time to time anyway.
     'retry-due': 'connecting',
     move: 'connecting',
     'move-failed': 'stay',

@@ -247,7 +247,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(fallback.isClosed).toBe(true)
   })
 
-  it('[CLI1] a move to another server opens the new link first and reads only one link', async () => {
+  it('[CLI1] during a move, a connection reads the events of only one link', async () => {
     const { connection, links, events, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -270,7 +270,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(state()).toBe('ready')
   })
 
-  it('[ACK2] after a move, the old link stays until its last response or timeout', async () => {
+  it('[ACK2] after a move, the old link stays open until its last response or a timeout', async () => {
     for (const isAnswered of [true, false]) {
       const { connection, links, last, open, answers, clock } = setUp()
       connection.start()
@@ -291,7 +291,7 @@ describe('the connection, which uses one network link at a time', () => {
     }
   })
 
-  it('a failed move is retried after the server’s delay, while the old link stays', async () => {
+  it('a failed move is retried after the server’s delay, while the old link stays open', async () => {
     const { connection, links, last, open, state, clock } = setUp()
     connection.start()
     open()
@@ -316,7 +316,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(links).toHaveLength(7)
   })
 
-  it('a move starts only from `ready`, and is cancelled when the old link ends', async () => {
+  it('a planned move waits for `ready`, and is cancelled when its link ends', async () => {
     const { connection, links, last, open, state, signal, clock } = setUp()
     connection.start()
     last().handlers.onOpen()
@@ -371,7 +371,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(state()).toBe('connecting')
   })
 
-  it('a connection is `offline` while the device is, but still tries sometimes', async () => {
+  it('the connection of an offline device is `offline`, but sometimes tries to connect', async () => {
     const { connection, links, last, open, state, signal, device, clock } = setUp()
     connection.start()
     open()
@@ -390,7 +390,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(state()).toBe('ready')
   })
 
-  it('the `prepare` callback runs before a link opens, its failure counts as a lost link', async () => {
+  it('a failed `prepare` callback is handled like a lost or refused link', async () => {
     const answers: (() => Promise<void> | undefined)[] = [
       () => Promise.reject(new ChorusError('unavailable', 'unable to load; later')),
       () => Promise.resolve(),

@@ -46,11 +46,11 @@ export interface ConnectionOptions {
   readonly clock: Clock
   readonly signals: DeviceSignals
   /**
-   * Prepares the opening of a link: runs a first load or checks the session. Returns undefined when
-   * there is nothing to do. A rejection is handled like a lost or refused link.
+   * Called before a link opens: runs a first load or checks the session. Returns undefined when
+   * neither is needed. A rejection is handled like a lost or refused link.
    */
   readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
-  /** Returns the cursor up to which everything was applied. Called for each new link. */
+  /** Returns the cursor up to which all changes were applied. Called for each new link. */
   readonly cursor: () => string | undefined
   /**
    * Called with the events of the current link, in order, except those that only concern the
@@ -167,7 +167,8 @@ export class Connection {
         this.#status.set({ state: 'idle' })
         return
       case 'connecting':
-        // When the old link is lost during a move, the new link is already opening.
+        // If the old link is lost during a move, do not open another link: the new link is already
+        // opening.
         if (event !== 'old-lost') {
           this.#closeAll()
           this.#prepare()
@@ -290,8 +291,8 @@ export class Connection {
         this.#options.onEvent(event)
         this.#dispatch('ready')
         this.#planReturn()
-        // The server of this link asked for a move during the replay or during another move. Plan
-        // that move now.
+        // The server of this link asked for a move during the replay or during another move, when a
+        // move could not start. Plan it now.
         if (link === this.#leaving) this.#planMove(backoffDelayMs(0, this.#options.clock))
         return
       case 'changes':
@@ -343,8 +344,8 @@ export class Connection {
   }
 
   /**
-   * Schedules a move away from a server that asked for it. Does nothing if that link has been
-   * closed by then.
+   * Schedules a move away from a server that asked for it. Does nothing if the link to that server
+   * has been closed by then.
    */
   #planMove(delayMs: number): void {
     this.#cancelMove()

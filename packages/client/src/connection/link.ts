@@ -17,7 +17,7 @@ export const replayPauseMaxMs = 30_000
 export interface LinkHandlers {
   readonly onOpen: (link: Link) => void
   readonly onEvent: (link: Link, event: ServerEvent) => void
-  /** Called when a request has its response, or failed. */
+  /** Called when a request has received its response or has failed. */
   readonly onResponse: (link: Link) => void
   /** Called once, after the link was closed. */
   readonly onEnd: (link: Link, end: LinkEnd) => void

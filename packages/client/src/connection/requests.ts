@@ -14,11 +14,15 @@ import type { Connection } from './connection.ts'
 import { callForAck } from './transport-sse.ts'
 
 export interface Requests {
-  /** Returns the HTTP API for one lifetime (a sign-in, or start to stop). */
+  /**
+   * Returns an HTTP API whose requests are aborted when the lifetime ends (a sign-in, or the time
+   * from start to stop).
+   */
   readonly api: (life: Lifetime) => HttpApi
   /**
-   * Returns a function that sends commands which set a whole value. A newer command for the same
-   * path replaces an older one that is still waiting for a retry.
+   * Returns a function that sends commands of which only the newest counts, such as a new text or
+   * read marker. A newer command for the same path replaces an older one that is still waiting for
+   * a retry.
    */
   readonly sender: (life: Lifetime) => SendRequest
 }
@@ -34,8 +38,7 @@ export function createRequests(
       call: async (name, request) => {
         const send = () => http.call(name, request, life.signal)
         const { method, path } = toHttpRequest(name, request)
-        // Reads (GET) need no order, and neither do requests that create something new each time
-        // (POST).
+        // Reads (GET) and requests that create something new each time (POST) may run in any order.
         return method === 'GET' || method === 'POST' ? retryOnce(send, life.waits) : enqueue(path, false, send)
       },
     }),

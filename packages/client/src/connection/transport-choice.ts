@@ -9,7 +9,7 @@ import { ChorusError } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
 import type { Transport } from './transport.ts'
 
-/** Number of failed attempts to open the preferred transport before the next one is tried. */
+/** Number of failed attempts to open the preferred transport before the next transport is tried. */
 export const failuresBeforeFallback = 3
 /**
  * Time to stay on a fallback before the preferred transport is tried again, multiplied by 0.5 to

@@ -25,8 +25,8 @@ export interface TransportHandlers {
   readonly onOpen: () => void
   readonly onEvent: (event: ServerEvent) => void
   /**
-   * Called for each received piece of an event, if the transport can see pieces. Shows progress on
-   * a slow connection, where one event takes long.
+   * Called for each received piece of an event, by transports that receive an event in pieces. So a
+   * slow connection, where one event takes long, does not count as silent.
    */
   readonly onProgress?: () => void
   /** Called once when the link ends by itself, and never after `close()`. */

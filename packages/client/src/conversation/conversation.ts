@@ -21,7 +21,7 @@ import type { UserCache } from '../users/users.ts'
 
 /**
  * Maximum number of members for which all read markers are loaded. In larger conversations, a
- * marker is shown only after it has moved.
+ * marker is shown only after the member has moved it.
  */
 export const readMarkersMembersMax = 100
 
@@ -90,7 +90,9 @@ export class OpenConversation implements ChatConversation {
     this.members.handle(change)
   }
 
-  /** Reloads everything that was built from changes, after the log skipped some of them. */
+  /**
+   * Reloads the data that was built from changes, after the client did not receive some of them.
+   */
   restart(): void {
     this.members.refresh()
     this.messages.ensureLoaded()

@@ -28,7 +28,7 @@ const refuse = (): Promise<never> =>
   Promise.reject(new ChorusError('unauthenticated', 'unable to use conversation; no user is signed in'))
 const ignore = (): void => undefined
 
-/** Returns an object that has every method of the class. Each method refuses every call. */
+/** Returns an object with the same methods as the class `type`. Each method refuses every call. */
 function refuseAll(type: typeof MessageList): Messages {
   const names = Object.getOwnPropertyNames(type.prototype).filter((name) => name !== 'constructor')
   return Object.fromEntries(names.map((name) => [name, refuse])) as unknown as Messages

@@ -51,8 +51,8 @@ interface Load {
 }
 
 /**
- * Maximum number of values remembered as received during one request. If there are more, the
- * response is ignored.
+ * Maximum number of values whose arrival during a request is remembered. If more arrive, the
+ * response to the request is ignored.
  */
 const arrivedMax = 5_000
 

@@ -8,12 +8,15 @@ import type { HttpApi } from '../wire/http-api.ts'
 import { type Cell, createCell, type Observable } from '../support/observable.ts'
 import type { UserCache } from '../users/users.ts'
 
-/** Maximum number of loaded members. For a larger conversation only the first ones are loaded. */
+/**
+ * Maximum number of loaded members. Of a larger conversation, only the first 1000 members are
+ * loaded.
+ */
 export const membersMax = 1_000
 
 /**
- * Maximum number of times the list is loaded again because members changed during a load. The
- * result of the last load is accepted as it is.
+ * Maximum number of repeated loads. If members change during a load, the list is loaded again. The
+ * result of the last load is used in any case.
  */
 const loadsMax = 3
 
@@ -96,7 +99,7 @@ export class MemberList implements Members {
         if (known.some(({ user }) => user.id === change.user)) return
         this.#options.users.get(change.user).then(
           (user) => {
-            // The member may have left while the profile was loading.
+            // The new member may have left while the profile was loading.
             const isGone = (this.#leftAtSeq.get(user.id) ?? 0) > change.seq
             if (!isGone) this.#put({ user, role: change.role, joinedSeq: change.seq, readSeq: 0 })
           },

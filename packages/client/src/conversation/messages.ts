@@ -84,7 +84,8 @@ export class MessageList implements Messages {
     this.#hasWindow = slot.timeline.window !== undefined
     if (this.#view.watchers() === 0 || slot.timeline.window !== undefined || slot.loading !== 'nothing' || slot.isLeft)
       return
-    // An error is ignored: the client is usually offline, and the next connection loads again.
+    // An error is ignored: the client is usually offline, and loads the page after the next
+    // reconnect.
     this.loadNewest().catch(() => undefined)
   }
 

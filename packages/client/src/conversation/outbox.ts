@@ -28,7 +28,7 @@ export interface OutboxOptions {
   readonly clock: Clock
   /** Sends a message to the server. Rejects with a `ChorusError`. */
   readonly send: (record: OutboxRecord) => Promise<Acknowledgement>
-  /** Returns whether there is a connection to send over. */
+  /** Returns whether a connection is open, so that messages can be sent. */
   readonly isConnected: () => boolean
   /**
    * Returns the seq up to which the local copy of a conversation is complete, or undefined without
@@ -323,8 +323,8 @@ export class Outbox {
       })
       .finally(() => {
         this.#draining.delete(conversation)
-        // Start the next conversations: some may have waited because too many were sending, and
-        // this one may have new messages.
+        // Start to send in other conversations, which may have waited because too many were
+        // sending, and again in this one, which may have new messages.
         this.#drainAll()
       })
   }

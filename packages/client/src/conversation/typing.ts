@@ -1,6 +1,6 @@
 /**
- * Typing indicator, in both directions. It is a live value that is sent again while the user types
- * and expires by itself.
+ * Typing indicator: sends the signals of this user and shows those of others. A signal is a live
+ * value that is sent again while the user types and expires by itself.
  */
 import type { LiveValue } from '@chorus/protocol'
 import type { LiveValues, Typing } from '../model/api-conversation.ts'

@@ -21,7 +21,10 @@ export interface ConversationSummary extends Conversation {
 export interface ChatConversation {
   /** Id of the conversation. */
   readonly id: string
-  /** The conversation as the list shows it. Undefined before it is loaded, and after leaving. */
+  /**
+   * The conversation as the conversation list shows it. Undefined until it is loaded, and after I
+   * have left.
+   */
   readonly summary: Observable<ConversationSummary | undefined>
   /** Messages of the conversation. */
   readonly messages: Messages
@@ -80,7 +83,7 @@ export interface Members {
   /**
    * Adds a user, with the role `member` by default, and returns the member. Rejects with
    * `forbidden` unless I am an owner or moderator of a group or channel, and `not-found` if the
-   * user or the conversation does not exist for me.
+   * user does not exist, or if I am not a member of the conversation.
    */
   add(user: string, role?: Role): Promise<Member>
   /**

@@ -25,7 +25,7 @@ export interface SentMessage {
    */
   readonly clientId: string
   /**
-   * Resolves when the server has stored the message, which can take long while offline. Rejects
+   * Resolves when the server has stored the message. While offline, this can take long. Rejects
    * only if the server refused it permanently (`ChorusError` with `retry: 'never'`), or with
    * `not-found` after `discard`. After `stop` or `signOut` it may stay pending forever.
    */
@@ -58,7 +58,7 @@ export interface OutboxItem {
 export type OutboxStatus =
   /** Waiting to be sent or in flight. `attempts` counts the failed attempts. */
   | { readonly state: 'pending'; readonly attempts: number }
-  /** Stored by the server. Its change has not arrived yet. */
+  /** Stored by the server. The timeline does not contain the message yet. */
   | { readonly state: 'acknowledged'; readonly seq: number; readonly createdAt: string }
   /** Refused permanently. The user can `retry` or `discard` it. */
   | { readonly state: 'failed'; readonly error: ErrorBody }
@@ -142,11 +142,13 @@ export interface Messages {
    */
   unreact(seq: number, emoji: string): Promise<void>
   /**
-   * Loads the page before the loaded messages, up to 50 of them. Does nothing if there are no older
+   * Loads the page of up to 50 messages before the loaded ones. Does nothing if there are no older
    * messages or a page is already loading.
    */
   loadOlder(): Promise<void>
-  /** Loads the page after the loaded messages, with the same rules as `loadOlder`. */
+  /**
+   * Loads the page of up to 50 messages after the loaded ones, with the same rules as `loadOlder`.
+   */
   loadNewer(): Promise<void>
   /**
    * Replaces the view by the page around a message, for instance a search result or the target of a

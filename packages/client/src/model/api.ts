@@ -57,7 +57,10 @@ export interface ChatClientOptions {
    * browsers.
    */
   readonly userAgent?: string
-  /** Source of time, timers and random numbers. Default: the system's; tests use their own. */
+  /**
+   * Source of time, timers and random numbers. Default: those of the system. Tests pass a simulated
+   * clock.
+   */
   readonly clock?: Clock
   /**
    * Called with errors that no promise reports, such as a throwing callback or a failing store.
@@ -75,14 +78,14 @@ export type SessionState =
   | { readonly status: 'unknown' }
   | { readonly status: 'signed-out'; readonly reason: SignedOutReason }
   /**
-   * `session` is missing until the server has confirmed the session, for instance after a start
-   * while offline.
+   * `session` is missing until the server has confirmed the session, for instance while offline
+   * after a start.
    */
   | { readonly status: 'signed-in'; readonly user: User; readonly session?: Session }
 
 /**
- * Reason for being signed out. `asked`: by `signOut`, or never signed in here. `revoked`: the
- * server ended the session.
+ * Reason for being signed out. `asked`: the application called `signOut`, or no user has signed in
+ * on this device. `revoked`: the server ended the session.
  */
 export type SignedOutReason = 'asked' | 'revoked'
 
@@ -136,8 +139,9 @@ export interface ChatClient {
   /** State of the local copy. */
   readonly data: Observable<DataState>
   /**
-   * Whether the local data survives a reload. `memory` without a persistent store, or after the
-   * browser refused or lost its database; the value can change at run time.
+   * Whether the local data survives a reload: `persistent` or `memory`. It is `memory` for a store
+   * in memory, and after the browser refused or lost its database. The value can change at run
+   * time.
    */
   readonly storage: Observable<StorageState>
   /** My conversations, the most recently active first. */
@@ -155,7 +159,7 @@ export interface ChatClient {
   readonly presence: PresenceWatcher
 
   /**
-   * Loads the stored data, finds out which user is signed in, and connects if a user is. Call it
+   * Loads the stored data, finds out which user is signed in, and connects if there is one. Call it
    * once. Resolves before the connection is open; while the server cannot be reached, the client
    * keeps trying in the background. Rejects if the store cannot be read.
    */
@@ -176,9 +180,9 @@ export interface ChatClient {
   /** Signs in. Rejects with `unauthenticated` if the handle or the password is wrong. */
   signIn(request: { readonly handle: string; readonly password: string }): Promise<User>
   /**
-   * Ends the session on the server and deletes everything this user stored here, including pending
-   * messages. Rejects if the server cannot be reached; the session then stays alive and nothing is
-   * deleted.
+   * Ends the session on the server and deletes all data of this user from this device, including
+   * pending messages. Rejects if the server cannot be reached; the session then stays alive and
+   * nothing is deleted.
    */
   signOut(): Promise<void>
   /** Returns the sessions of my signed-in devices, the newest first, at most 200. */
@@ -284,8 +288,8 @@ export interface ChangeNotice {
   /** Id of the conversation. */
   readonly conversation: string
   /**
-   * The change. Ignore types that your version does not know: the server may send `{seq, type, at,
-   * actor}` of newer ones.
+   * The change. Ignore a change whose type your version does not know: of newer types, the server
+   * may send only `{seq, type, at, actor}`.
    */
   readonly change: Change
 }

@@ -25,8 +25,8 @@ export type StorageState = 'persistent' | 'memory'
 export interface AccountRecord {
   readonly user: User
   /**
-   * Session cookies by name, for clients that keep cookies themselves (Node). Browsers keep their
-   * own.
+   * Session cookies by name, for clients that keep cookies themselves (Node). Browsers keep the
+   * cookies outside of this store.
    */
   readonly cookies?: { readonly [name: string]: string }
 }
@@ -59,8 +59,8 @@ export interface ConversationRecord {
   /** Highest seq up to which every change has been given to the application. */
   readonly appliedSeq: number
   /**
-   * Conversation as last known. Missing after leaving, and after joining until the server has
-   * responded.
+   * Conversation as last known. Missing after the user left, and after the user joined until the
+   * server has responded.
    */
   readonly summary?: Conversation
   /** Seq at which `summary.unread` was counted, if it differs from `summary.seq`. */
@@ -141,7 +141,7 @@ export type CommitOutcome =
       readonly generation: string | undefined
       /**
        * Conversations that another client stored and that a commit with `replace` did not name. The
-       * user may have left them. While there are any, the cursor is not written, so that a
+       * user may have left them. While the list is not empty, the cursor is not written, so that a
        * departure is not missed.
        */
       readonly foreign: readonly ConversationRecord[]

@@ -94,7 +94,7 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     case 'skip':
       return summary
     default:
-      // Unknown types of a later protocol version change nothing here.
+      // Change types of a later protocol version do not affect the summary.
       return summary
   }
 }

@@ -231,7 +231,7 @@ function run(acts: readonly Act[], inputs: readonly (typeof input extends fc.Arb
 }
 
 describe('the timeline', () => {
-  it('[CLI1] the timeline equals the server’s log, in whatever order its parts arrive', () => {
+  it('[CLI1] the timeline equals the server’s log, in whatever order changes and pages arrive', () => {
     fc.assert(
       fc.property(
         fc.array(act, { minLength: 1, maxLength: 60 }),
@@ -308,7 +308,7 @@ describe('the timeline', () => {
     expect(timeline.appliedSeq).toBe(2)
   })
 
-  it('[LIM1] the timeline keeps a limited number of changes that arrive before earlier ones', () => {
+  it('[LIM1] the timeline holds back a limited number of changes that arrive too early', () => {
     const server = new ModelServer()
     for (let index = 0; index < heldMaxChanges + 50; index += 1) server.act({ do: 'create', by: 0 })
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
@@ -321,7 +321,7 @@ describe('the timeline', () => {
 
   it('[LIM1] the timeline keeps a limited number of messages and drops the oldest', () => {
     const server = new ModelServer()
-    // Storing the messages after each of these changes would dominate the run time.
+    // Do not store the messages after each of these changes: this would take most of the run time.
     server.remembersPages = false
     const timeline = new Timeline({ me: users[0], appliedSeq: 0 })
     timeline.applyPage(server.page(0, 10), { at: 'whole' })

@@ -115,7 +115,7 @@ async function readChanges(parts: ReplicaParts, slot: ConversationReplica, attem
   settle(parts, slot)
 }
 
-/** Calls `read` again after a back-off. */
+/** Calls `read` after a back-off, because the last attempt failed. */
 export function retryLater(parts: ReplicaParts, error: unknown, attempt: number, read: () => Promise<void>): void {
   const retryAfterMs = error instanceof ChorusError ? error.retryAfterMs : undefined
   parts.clock.after(backoffDelayMs(attempt, parts.clock, retryAfterMs), () => {

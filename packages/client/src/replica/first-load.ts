@@ -13,8 +13,8 @@ import type { LocalCopy } from './local-copy.ts'
 import { pageSizeMin, pagesMax } from './page-limits.ts'
 
 /**
- * Maximum number of first loads in a row that the server interrupts with `reset` before the client
- * gives up until the next connection.
+ * Maximum number of consecutive first loads that the server interrupts with `reset`. After them,
+ * the client does not load again until the next connection.
  */
 export const firstLoadsMax = 3
 /** Number of conversations on the first page of the conversation list. */

@@ -108,7 +108,10 @@ export class LocalCopy {
     return fresh
   }
 
-  /** Replaces the timeline of a conversation by a new one that begins as the record says. */
+  /**
+   * Replaces the timeline of a conversation by a new one with the position and messages of
+   * `record`.
+   */
   restart(record: ConversationRecord): ConversationReplica {
     const slot = this.slot(record.id)
     const { appliedSeq, window } = record
@@ -244,7 +247,10 @@ export class LocalCopy {
     return this.#changed.size > 0 || (this.#cursor !== savedCursor && this.#foreign.size === 0)
   }
 
-  /** True while the server has not reported the state of such a conversation (`enterForeign`). */
+  /**
+   * True while there are conversations that another client stored and whose state the server has
+   * not reported yet (`enterForeign`).
+   */
   get hasForeign(): boolean {
     return this.#foreign.size > 0
   }

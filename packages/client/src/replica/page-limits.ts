@@ -5,5 +5,5 @@
  * server.
  */
 export const pagesMax = 2_000
-/** Smallest page size after failures. */
+/** Smallest number of entries on a page. Each failure makes the next page smaller. */
 export const pageSizeMin = 10

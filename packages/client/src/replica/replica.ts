@@ -298,8 +298,8 @@ export class Replica {
       const messages = index < windowsMax ? entry.messages : undefined
       applyStep(this.#parts, slot, slot.timeline.applyLimited(entry.seq, messages))
       applyStep(this.#parts, slot, slot.timeline.applyChanges(entry.changes))
-      // The conversation object from the list may be older than the changes applied here. Then
-      // request it again.
+      // The conversation object from the conversation list may be older than the changes applied
+      // here. In this case, request it again.
       if (conversation === undefined || !merge(this.#parts, slot, conversation)) readSummaryLater(this.#parts, slot)
       if (isNews) this.#reportLimited(slot.id, entry.seq)
       notifyChanged(slot)

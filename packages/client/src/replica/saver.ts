@@ -47,7 +47,7 @@ export class ReplicaSaver {
     this.#options = options
   }
 
-  /** Fills the local copy with the stored data. Returns whether there was any. */
+  /** Fills the local copy with the stored data. Returns false if nothing was stored. */
   async load(): Promise<boolean> {
     const record = await this.#options.store.readReplica(this.#options.me)
     if (record === undefined || this.#options.copy.isStopped()) return false

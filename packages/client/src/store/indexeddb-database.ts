@@ -63,7 +63,8 @@ export function createIndexedDbDatabase(name: string, clock: Pick<Clock, 'after'
     )
     opening = undefined
   }
-  // Asynchronous, so that a missing `indexedDB` becomes a rejection and not an exception.
+  // This function is asynchronous, so that it rejects instead of throwing when `indexedDB` is
+  // missing.
   const open = async (): Promise<OpenDatabase> =>
     openDB<Schema>(name, version, {
       upgrade: (database) => {

@@ -72,7 +72,7 @@ describe('an observable', () => {
     expect(cell.get()).toEqual({ computed: 2 })
   })
 
-  it('a derived observable computes once per change, and can switch its source', async () => {
+  it('a derived observable computes its value once per change of its source', async () => {
     const one = createCell([1])
     const two = createCell([2])
     const source = createSwitch<readonly number[]>([])

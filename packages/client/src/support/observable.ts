@@ -96,7 +96,7 @@ export function createSwitch<Value>(empty: Value, options: CellOptions = {}): Sw
   let unfollow: () => void = () => undefined
   const listeners = createListeners(options)
   return {
-    // The target returns stable snapshots, so no cache is needed here.
+    // The target returns the same object until its value changes, so no cache is needed here.
     get: () => (target === undefined ? empty : target.get()),
     subscribe: listeners.subscribe,
     point: (next) => {
@@ -136,7 +136,7 @@ function createListeners({ onWatched, onUnwatched, onError = logError }: CellOpt
   }
   return {
     count: () => subscriptions.size,
-    /** Runs the listeners at once, for callers that already run in a microtask. */
+    /** Runs the listeners at once instead of in a new microtask. Called only from a microtask. */
     notifyNow: flush,
     notify: () => {
       if (isScheduled || subscriptions.size === 0) return

@@ -25,7 +25,7 @@ export interface FakeConversation {
   >
   readonly changes: { readonly change: Change; readonly position: number }[]
   readonly messages: Map<number, { message: Message; reactions: Map<string, Set<string>> }>
-  /** Removed members by user id, with the seq of their removal. */
+  /** Users who were removed from the conversation, by user id, with the seq of the removal. */
   readonly left: Map<string, { readonly seq: number; readonly position: number }>
 }
 
@@ -91,7 +91,7 @@ export class FakeServer {
   /** True to switch to protocol version 1 after the next lost response. */
   isVersionOneAfterLoss = false
   readonly #created = new Map<string, FakeConversation>()
-  /** Number of next changes that are not sent to any client. */
+  /** Number of coming changes that the server stores but sends to no client. */
   losses = 0
   isWebSocketRefused = false
   handshakeError: ChorusError | undefined

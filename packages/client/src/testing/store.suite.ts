@@ -174,7 +174,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await again.close()
     })
 
-    it('the store keeps users separate and can clear the data of one', async () => {
+    it('the store can clear the data of one user and keep that of others', async () => {
       const { store } = await make()
       const base = { epoch: 'e1', cursor: 'k', removed: [], base: undefined, replace: true }
       for (const id of ['user-1', 'user-2', 'user-10']) {
@@ -225,7 +225,7 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
       await store.close()
     })
 
-    it('[CP1] if clients disagree at the same seq, the store treats the conversation as left', async () => {
+    it('[CP1] at the same seq, the store prefers a left conversation to a present one', async () => {
       const { store } = await make()
       const common = { epoch: 'e1', cursor: 'k', removed: [] }
       await store.commitReplica('user-1', {
@@ -260,8 +260,8 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
         expect(await store.commitReplica('user-1', lagging)).toMatchObject({ kind: 'refused' })
       }
       expect(await store.readReplica('user-1')).toBeUndefined()
-      // Another client has signed in again. The outdated client must still send its whole local
-      // copy.
+      // Another client has signed in again. From the outdated client, the store still accepts only
+      // a commit of its whole local copy.
       const again = await store.readGeneration('user-1')
       await store.commitReplica('user-1', { ...commit, base: again, replace: true })
       expect(await store.commitReplica('user-1', { ...commit, base })).toMatchObject({ kind: 'refused', epoch: 'e1' })

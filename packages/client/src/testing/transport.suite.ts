@@ -106,8 +106,8 @@ export function transportSuite(name: string, make: MakeTransport): void {
       link.close()
       server.send(tea, ada, 'x')
       await eventually(() => expect(server.lines.size).toBe(0))
-      // A second link on the same server receives the later events. Then the closed link would have
-      // received them, too.
+      // Wait until a second link on the same server is ready. By then, the closed link would have
+      // received the event, too.
       const other = connect()
       await eventually(() => expect(namesOf(other.heard)).toContain('ready'))
       expect(namesOf(heard)).toEqual(['ready'])

@@ -12,8 +12,8 @@ import { type Cell, createCell, createComputedCell, type Observable } from '../s
 /** Time during which changes of the list of observed users are collected into one request. */
 export const watchGatherMs = 50
 /**
- * Interval for requesting the presence of the observed users over Server-Sent Events, because the
- * server does not push presence there.
+ * Interval for requesting the presence of the observed users while connected by Server-Sent Events:
+ * the server does not send presence over them.
  */
 export const presencePollMs = 20_000
 /** Disconnections shorter than this do not change the shown presence to `unknown`. */
@@ -23,7 +23,7 @@ export interface PresenceOptions {
   readonly request: SendRequest
   readonly clock: Clock
   readonly isConnected: () => boolean
-  /** Returns whether the server pushes presence updates over this connection. */
+  /** Returns whether the server sends presence updates over this connection. */
   readonly isFollowed: () => boolean
   readonly onError?: (error: unknown) => void
 }
@@ -74,8 +74,8 @@ export class PresenceSubscriptions implements PresenceWatcher {
   }
 
   /**
-   * Sends the status `away` and the list of observed users again, because the server does not keep
-   * them for a new connection.
+   * Sends the status `away` and the list of observed users again, because the server keeps both for
+   * one connection only.
    */
   resume(): void {
     this.#cancelUnknown?.()
@@ -93,8 +93,8 @@ export class PresenceSubscriptions implements PresenceWatcher {
   stop(): void {
     this.#cancelSend?.()
     this.#cancelUnknown?.()
-    // Reset this field: while it is set, a request counts as planned, and the next start would not
-    // send the list.
+    // Reset this field: while it is set, a request counts as planned, so the next start would not
+    // send the list of observed users.
     this.#cancelSend = undefined
     this.#cancelUnknown = undefined
     for (const [user, cell] of this.#cells) cell.set(unknown(user))

@@ -12,7 +12,7 @@ import { type Cell, createCell, type Observable } from '../support/observable.ts
 export const usersMax = 2_000
 /** Time during which profile requests are collected into one batch. */
 export const gatherMs = 20
-/** Time during which an id for which the server has no profile is not requested again. */
+/** If the server has no profile for an id, the id is not requested again during this time. */
 export const missingForMs = 60_000
 /** Number of attempts to load one batch of profiles before its callers get the error. */
 const attemptsMax = 3
@@ -42,7 +42,7 @@ export class UserCache implements Users {
    */
   readonly #missing = new Map<string, number>()
   readonly #options: UserCacheOptions
-  /** Cancels the timer of the next request. Also set while a request runs. */
+  /** Cancels the timer of the next request. Undefined when no request is planned or running. */
   #cancel: (() => void) | undefined
   #isAgain = false
   /**
@@ -112,7 +112,8 @@ export class UserCache implements Users {
   #cell(id: string): Cell<User | undefined> {
     const known = this.#cells.get(id)
     const cell = known ?? createCell<User | undefined>(undefined, { onError: this.#options.onError })
-    // Delete and set again moves the entry to the end of the map: its order is the order of use.
+    // Delete the entry and set it again, so that it moves to the end of the map. The map is in
+    // order of use.
     this.#cells.delete(id)
     this.#cells.set(id, cell)
     if (known === undefined && this.#cells.size > usersMax) this.#evict()

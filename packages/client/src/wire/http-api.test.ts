@@ -190,7 +190,7 @@ describe('an HTTP call', () => {
     expect(keptAfter(`${kept}; Max-Age=soon`)).toBe(kept)
   })
 
-  it('cookies are read even where `fetch` has no `getSetCookie`', () => {
+  it('an HTTP client reads cookies even if `fetch` has no `getSetCookie`', () => {
     const jar = new CookieJar({}, () => undefined)
     const lines = 'theme=dark; Expires=Wed, 21 Oct 2026 07:28:00 GMT, chorus_session=a/b+c=; Path=/; Max-Age=60'
     const headers = { get: (name: string) => (name === 'set-cookie' ? lines : null) }

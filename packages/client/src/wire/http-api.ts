@@ -60,9 +60,9 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
     const headers = {
       ...init.headers,
       ...cookieJar?.headers,
-      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could take such a request for
-      // one of a browser that hides its origin, so set the header here. Browsers ignore it and set
-      // their own `Origin`.
+      // Node's fetch sends `Sec-Fetch-Mode` but no `Origin`. A server could think that such a
+      // request comes from a browser that hides its origin, so set the header here. Browsers ignore
+      // it and set their own `Origin`.
       ...(cookieJar !== undefined && { origin }),
       ...(canNameItself && { 'user-agent': userAgent }),
     }

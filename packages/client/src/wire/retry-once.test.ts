@@ -55,7 +55,9 @@ describe('the retry of a request', () => {
 })
 
 describe('the request queue', () => {
-  /** Records the requests. Each name in `failing` fails with `unavailable` the first time. */
+  /**
+   * Records the requests. The first request with each name in `failing` fails with `unavailable`.
+   */
   function setUp(...failing: string[]) {
     const clock = new ManualClock()
     const queue = createRequestQueue(clock)
@@ -92,7 +94,7 @@ describe('the request queue', () => {
     await react
     expect(sent).toEqual(['typing', 'react', 'stopped', 'react'])
     expect(answered).toEqual(['no typing, unavailable', 'stopped', 'react'])
-    // A later command is not affected by the dropped retry.
+    // A command sent after the cancelled retry is executed as usual.
     await command('c/live/typing', 'again')
     expect(answered.at(-1)).toBe('again')
   })

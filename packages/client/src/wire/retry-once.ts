@@ -45,8 +45,8 @@ export async function retryOnce<Result>(
 
 /**
  * Sends requests with the same key `about` one after another, in call order, over HTTP or the live
- * connection. With `replaces`, the previous request with that key is no longer retried; without it,
- * the new request waits for its retry.
+ * connection. With `replaces`, a new request cancels the retry of the previous request with that
+ * key. Without it, the new request waits until that retry has ended.
  */
 type RequestQueue = <Result>(about: string, replaces: boolean, send: () => Promise<Result>) => Promise<Result>
 
