@@ -31,8 +31,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
   },
-  // Send the origin of the server with each request: the origin check of the server would refuse
-  // the origin of the development server.
+  // Replace the `Origin` of forwarded requests by that of the chat server, because the origin check
+  // of the chat server would refuse that of the development server.
   server: {
     proxy: {
       '/v1': { target: server, changeOrigin: true, headers: { origin: server } },

@@ -1,7 +1,8 @@
 /**
- * Fails if the scripts of the first page load, compressed, exceed their budget. Counts the entry,
- * its imports, and the chunks that every first screen loads. Reads the manifest of the build, so it
- * also counts a chunk that was newly added to the entry. Run it after `vite build`.
+ * Fails if the scripts of the first page load, compressed, exceed their budget. Counts the entry
+ * script, its imports, and the chunks that every first screen loads. Takes this list from the
+ * manifest of the build, so it also counts new imports of the entry script. Run it after
+ * `vite build`.
  */
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'

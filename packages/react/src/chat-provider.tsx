@@ -1,6 +1,6 @@
 /**
  * React context that gives the hooks their client. The application creates, starts and stops the
- * client, because a provider that did so would reconnect at every remount.
+ * client. A provider that did this would reconnect each time it is mounted again.
  */
 import type { ChatClient } from '@chorus/client'
 import { createContext, useContext, type ReactNode } from 'react'

@@ -122,7 +122,7 @@ describe('the React hooks', () => {
     quiet.mockRestore()
   })
 
-  it('a hook returns the same object as the client, also after a change', async () => {
+  it('a hook returns the same object as the client, before and after a change', async () => {
     const { cells, wrapper } = createStage()
     const { result } = renderHook(() => useConnection(), { wrapper })
     expect(result.current).toEqual({ state: 'idle' })
@@ -152,7 +152,7 @@ describe('the React hooks', () => {
     expect(result.current.view.isLoaded).toBe(true)
   })
 
-  it('`useUser` follows a changed id, and returns no user without an id', async () => {
+  it('`useUser` returns the user of its current id, and none without an id', async () => {
     const { cells, wrapper } = createStage()
     const initialProps: { id: string | undefined } = { id: 'ada' }
     const { result, rerender } = renderHook(({ id }) => useUser(id), { wrapper, initialProps })

@@ -109,7 +109,7 @@ describe('the composer', () => {
     expect(field().value).toBe('precious')
   })
 
-  it('a message that could not be stored returns before newer text', async () => {
+  it('text that could not be stored returns to the field, before newer text', async () => {
     let refuse: (error: Error) => void = () => undefined
     const { show } = createStage({ send: () => new Promise((_resolve, reject) => (refuse = reject)) })
     render(show('c'))
@@ -136,7 +136,7 @@ describe('the composer', () => {
     expect(createDrafts('me', storage).read('c').text).toBe('')
   })
 
-  it('↑ edits the last message, but only in an empty field', () => {
+  it('↑ starts an edit of the last message, but only in an empty field', () => {
     const { show } = createStage()
     render(show('c'))
     write('x')
@@ -212,7 +212,7 @@ describe('the composer', () => {
     expect(field().value).toBe('half an ed')
   })
 
-  it('Escape cancels an edit or a reply, and a sent reply names its message', async () => {
+  it('Escape cancels an edit or a reply; a sent reply refers to its message', async () => {
     const { show, send, drafts, handle } = createStage()
     render(show('c'))
     act(() => handle.current?.edit(message))
@@ -230,7 +230,7 @@ describe('the composer', () => {
     expect(drafts.read('c').replyTo).toBeUndefined()
   })
 
-  it('the composer follows a draft that another tab changes or sends', () => {
+  it('the composer shows the changes that another tab makes to the draft', () => {
     const storage = createStorage()
     const { show } = createStage({ drafts: createDrafts('me', storage) })
     const other = createDrafts('me', storage)

@@ -1,8 +1,8 @@
 /**
  * Message composer. Typed text, a started reply and edits are kept as a draft of the conversation
- * until the outbox has stored the message or the server the edit. All tabs share the draft. Enter
- * sends (a setting swaps Enter and Control-Enter). ↑ in an empty field edits the user's last
- * message. Escape cancels an edit or a reply, and nothing else.
+ * until the outbox has stored the message, or the server has stored the edit. All tabs share the
+ * draft. Enter sends (a setting swaps Enter and Control-Enter). ↑ in an empty field edits the
+ * user's last message. Escape cancels an edit or a reply, and nothing else.
  */
 import { limits, type PageMessage } from '@chorus/client'
 import { useChat, useUser } from '@chorus/react'

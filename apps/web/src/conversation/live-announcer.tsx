@@ -12,8 +12,8 @@ interface Announcement {
   readonly text: string
 }
 
-// Maximum number of announcements on the page. Each message gets its own paragraph: if one text
-// replaced the other, a screen reader would not read a message equal to the last one.
+// Maximum number of announcements on the page. Each message gets its own paragraph: if a new text
+// replaced the old one, a screen reader would not read a message with the same text.
 const announcementsMax = 5
 
 export function LiveAnnouncer({ view }: { readonly view: TimelineView }) {

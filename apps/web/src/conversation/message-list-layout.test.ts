@@ -14,7 +14,7 @@ describe('[READ1] the row heights of the message list', () => {
     expect(heights.topOf(99)).toBe(heights.totalPx)
   })
 
-  it('[READ1] keeps measured row heights when rows are added or removed', () => {
+  it('[READ1] measured row heights are kept when rows are added or removed', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('b', 'c'))
     heights.setHeight(0, 10)
@@ -38,7 +38,7 @@ describe('[READ1] the row heights of the message list', () => {
     expect(heights.totalPx).toBe(3 * estimatedRowPx)
   })
 
-  it('[READ1] finds the row at a distance from the top of the list', () => {
+  it('[READ1] the row at a given distance from the list’s top is found', () => {
     const heights = new RowHeights()
     heights.setKeys(keys('a', 'b', 'c'))
     for (const index of [0, 1, 2]) heights.setHeight(index, 10)
@@ -90,13 +90,13 @@ describe('[READ1] the range of drawn rows', () => {
     })
   })
 
-  it('[READ1] hundreds of new rows are not drawn at once', () => {
+  it('[READ1] the range of drawn rows does not grow by hundreds of new rows', () => {
     const range = keysOf({ from: 90, to: 100 }, names)
     const many = [...names, ...Array.from({ length: 500 }, (_, index) => `new ${index}`)]
     expect(resolveRange(range, many, undefined)).toEqual({ from: 90, to: 100 })
   })
 
-  it('[READ1] draws the list’s end or the wanted row when the drawn rows are gone', () => {
+  it('[READ1] after the drawn rows are removed, the end or the wanted row is drawn', () => {
     const gone = { first: 'gone', last: 'gone too', isToEnd: false }
     expect(resolveRange(gone, names, undefined)).toEqual({ from: 76, to: 100 })
     expect(resolveRange(undefined, names, 50)).toEqual(aroundIndex(50, 100))

@@ -138,7 +138,7 @@ export function keysOf(range: RowRange, keys: readonly string[]): RangeKeys | un
 const firstRows = 24
 
 /**
- * Returns the present indexes of a range of rows. If its first and last row are no longer in the
+ * Returns the current indexes of a range of rows. If its first and last row are no longer in the
  * list, returns the rows around the index `center` or, without a `center`, the last rows.
  */
 export function resolveRange(

@@ -59,7 +59,7 @@ export type Restored =
   | { readonly state: 'right' }
   /**
    * Rows are missing in the DOM: the component must draw this range and call `restore` again.
-   * Urgent when the missing rows leave a visible gap.
+   * `isUrgent`: the missing rows leave a visible gap.
    */
   | { readonly state: 'draw'; readonly range: RowRange; readonly isUrgent: boolean }
   /** The row being read is no longer in the list. */
@@ -83,7 +83,8 @@ export class ListScroller {
   #isReflowed = false
   /**
    * Heights of the content and of its visible part when the list was last scrolled to its end.
-   * While both stay equal, the list does not undo a few pixels of scrolling near the end.
+   * While both heights stay the same, a user who scrolls up by a few pixels is not scrolled back to
+   * the end.
    */
   #endedAt = { contentPx: -1, framePx: -1 }
   #roomBeforePx = 0
@@ -150,8 +151,8 @@ export class ListScroller {
     const isUp = scroller.scrollTop < this.#expectedTopPx
     this.#expectedTopPx = scroller.scrollTop
     this.takePlace()
-    // After a scroll down, a list that was at its end counts as still at its end: new messages can
-    // arrive faster than the list scrolls to them.
+    // If the list was at its end and has scrolled down, it still counts as at its end: new messages
+    // can arrive faster than the list scrolls to them.
     if (wasAtEnd && !isUp && !this.#hasNewer) this.#place = { ...this.#place, isAtEnd: true }
     return true
   }
@@ -212,8 +213,8 @@ export class ListScroller {
   }
 
   /**
-   * Returns the first and the last visible row. The first must end more than `gutterPx` below the
-   * top edge. The last may end at most `slackPx` below the bottom edge.
+   * Returns the first and the last visible row. The first row must end more than `gutterPx` below
+   * the top edge of the visible part. The last row may end at most `slackPx` below its bottom edge.
    */
   shown(gutterPx: number, slackPx: number): ShownRows | undefined {
     const scroller = this.#scroller
@@ -306,7 +307,7 @@ export class ListScroller {
     const isAway = drawnTopPx > frame.bottom || drawnBottomPx < frame.top
     if (isAway && !this.#place.isAtEnd) {
       // The user dragged the scroll bar so far that no drawn row is visible: store the row that
-      // belongs there.
+      // belongs at this scroll offset.
       const index = this.heights.indexAt(viewTopPx)
       const row = this.#rows[index]
       const topPx = frame.top + this.heights.topOf(index) - viewTopPx
@@ -340,8 +341,9 @@ export class ListScroller {
   }
 
   /**
-   * Handles scrolling by the user whose scroll event arrives only after this drawing. If the
-   * browser reduced the offset because the list became shorter, this does not count as scrolling.
+   * The user may have scrolled, and the scroll event arrives only after this drawing: corrects the
+   * stored place for it. If the browser reduced the offset because the list became shorter, this
+   * does not count as scrolling.
    */
   #takeUnseenScroll(scroller: HTMLElement): void {
     const byPx = scroller.scrollTop - this.#expectedTopPx

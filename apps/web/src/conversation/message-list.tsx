@@ -175,8 +175,8 @@ export function MessageList({ summary, view, initialSeq, ref }: MessageListProps
 }
 
 /**
- * Returns whether this device has caught up with the server, and whether it is catching up now.
- * Both are false without a connection.
+ * Returns two values: whether this device has caught up with the server, and whether it is catching
+ * up now. Both are false without a connection.
  */
 function useCatchUp(): CatchUp {
   const connection = useConnection().state

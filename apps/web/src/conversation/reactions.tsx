@@ -1,4 +1,6 @@
-/** Reactions below a message. A press on a reaction adds or removes the user's own. */
+/**
+ * Reactions below a message. A press on an emoji adds or removes the user's own reaction with it.
+ */
 import type { PageMessage } from '@chorus/client'
 import { SmilePlus } from 'lucide-react'
 import { useMessageActions } from './message-actions.ts'

@@ -16,7 +16,10 @@ import type { ListRows } from './use-list-rows.ts'
 export type Aim =
   | { readonly at: 'nothing' }
   | { readonly at: 'end' }
-  /** First unread message. Certain only after this device has caught up with the server. */
+  /**
+   * The target is the first unread message. It is certain only after this device has caught up with
+   * the server.
+   */
   | { readonly at: 'unread' }
   | {
       readonly at: 'message'

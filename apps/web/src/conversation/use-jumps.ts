@@ -1,6 +1,6 @@
 /**
  * Jumps of the message list: to a message (from a quote, a link or the page address), to the end,
- * to a message that the user just sent, and back from there.
+ * to a message that the user just sent, and from there back to the messages that were shown before.
  */
 import { useOutbox } from '@chorus/react'
 import { useCallback, useEffect, useRef, useState } from 'react'
@@ -67,8 +67,8 @@ export function useJumps({ id, initialSeq, setAim, setUnreadAfter, scroller }: J
     setAim({ at: 'end' })
   }, [setUnreadAfter, setAim])
 
-  // Scroll to the end when the user has sent a message. Without the focus, the message was sent in
-  // another tab, and this list stays where it is.
+  // Scroll to the end when the user has sent a message. If this page does not have the focus, the
+  // message was sent in another tab, and this list does not scroll.
   const newestWaiting = useNewestWaiting(id)
   const [seenWaiting, setSeenWaiting] = useState(newestWaiting)
   if (newestWaiting !== seenWaiting) {

@@ -10,8 +10,7 @@ import { describeMessage } from '../summary/title.ts'
 export type FoundMessage = PageMessage | 'missing' | undefined
 
 /**
- * Returns the message. Returns undefined while it is being fetched, and `missing` if it cannot be
- * fetched.
+ * Returns the message, undefined while it is being fetched, or `missing` if it cannot be fetched.
  */
 export function useMessage(conversation: string, seq: number, loaded?: PageMessage): FoundMessage {
   const chat = useChat()

@@ -1,8 +1,8 @@
 /**
  * The place of the message list: which rows are in the DOM, and the scroll offset. Guarantee: if
  * the user is at the end, the list follows new messages; otherwise the line being read keeps its
- * position, whatever arrives (rule READ1; see `message-list-scroller.ts`). An aim (`use-aim.ts`)
- * moves the place to its row.
+ * position, whatever arrives (rule READ1; see `message-list-scroller.ts`). An aim (a target to
+ * which the list scrolls by itself, see `use-aim.ts`) moves the place to its row.
  */
 import type { TimelineView } from '@chorus/client'
 import {
@@ -122,7 +122,10 @@ export function usePlace({ list: rows, aims, view, isReachable, isDecided, onMes
   return { scroller, frame, list, range, setRangeKeys, isListShown, isAtEnd, hasArrived, followScroll, followSizes }
 }
 
-/** Returns whether a list that shows its place has reached the target of an aim. */
+/**
+ * Returns whether the list has reached the target of an aim. Called when the list shows its stored
+ * place.
+ */
 function hasReached(aim: Aim, row: RowName | undefined, view: TimelineView, isDecided: boolean): boolean {
   switch (aim.at) {
     case 'nothing':

@@ -87,7 +87,7 @@ function markRead(conversation: ChatConversation, names: readonly RowName[], sho
 }
 
 /**
- * Returns the key of the row that the Tab key reaches: the present one while it is visible,
+ * Returns the key of the row that the Tab key reaches: the same row as before while it is visible,
  * otherwise the last visible row.
  */
 function keepTabStop(present: string | undefined, names: readonly RowName[], shown: ShownRows): string | undefined {

@@ -36,7 +36,7 @@ interface GoOnReadingOptions {
 
 /**
  * Moves the unread line to the first unread message when this device has caught up with the server,
- * and when the user returns to the page. A list at its end scrolls to the line.
+ * and when the user returns to the page. If the list is at its end, it scrolls to the line.
  */
 export function useGoOnReading({ setAfter, setIsDecided }: UnreadLine, options: GoOnReadingOptions): void {
   const { summary, isCurrent, scroller, setAim } = options

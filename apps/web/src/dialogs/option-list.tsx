@@ -47,7 +47,8 @@ interface OptionFieldProps {
    */
   readonly isLitWhenEmpty?: boolean
   /**
-   * Called when Backspace is pressed in an empty field, such as to remove the last chosen person.
+   * Called when Backspace is pressed in an empty field, for instance to remove the last chosen
+   * person.
    */
   readonly onErase?: () => void
   /** Called for Control-Enter, and for Enter in an empty field without a highlighted option. */

@@ -1,4 +1,7 @@
-/** Stores which dialog is open. At most one is open: a second dialog replaces the first. */
+/**
+ * Stores which dialog is open. Only one dialog is open at a time: opening a second one closes the
+ * first.
+ */
 export type Overlay = 'none' | 'find' | 'new-conversation' | 'browse-channels' | 'keyboard'
 
 type Listener = () => void

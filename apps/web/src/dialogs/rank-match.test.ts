@@ -22,9 +22,9 @@ describe('[FIND1] the rank of a search result', () => {
     ['日本語', '本', 'contains'],
     ['anything', '  ', 'prefix'],
     ['(a+b)*', '(a+', 'prefix'],
-  ])('[FIND1] ranks name %j for query %j as %s', (name, query, rank) => expect(rankMatch(name, query)).toBe(rank))
+  ])('[FIND1] name %j for query %j has rank %s', (name, query, rank) => expect(rankMatch(name, query)).toBe(rank))
 
-  it('[FIND1] a person with several names gets the best of their ranks', () => {
+  it('[FIND1] a person with several names gets the rank of the best match', () => {
     expect(rankBest(['Grace Hopper', 'amazing_grace'], 'amazing')).toBe('prefix')
     expect(rankBest(['Grace Hopper', 'grace'], 'grace')).toBe('exact')
     expect(rankBest([], 'grace')).toBe('none')

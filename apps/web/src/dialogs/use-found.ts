@@ -14,8 +14,8 @@ export interface Found<Result> {
 }
 
 /**
- * Returns the search results for a text. Until they arrive, returns those results of the previous
- * text that pass `seemsToMatch`, so that Enter never chooses an unrelated one.
+ * Returns the search results for a text. Until the results arrive, returns the results for the
+ * previous text that pass `seemsToMatch`, so that Enter never chooses an unrelated result.
  */
 export function useFound<Result>(
   query: string,

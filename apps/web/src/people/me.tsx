@@ -1,7 +1,4 @@
-/**
- * React context with the signed-in user and their drafts, for all components of the application of
- * a signed-in user.
- */
+/** React context that gives all components below it the signed-in user and their drafts. */
 import type { User } from '@chorus/client'
 import { createContext, useContext } from 'react'
 import type { Drafts } from '../drafts/drafts.ts'

@@ -1,6 +1,6 @@
 /**
- * Hooks that return presence and typing for display. Without a connection, both are unknown,
- * because an old value could be wrong.
+ * Hooks that return presence and typing users for display. Without a connection, presence is
+ * unknown and no typing is shown, because an old value could be wrong.
  */
 import type { Presence } from '@chorus/client'
 import { useConnection, usePresence, useTyping } from '@chorus/react'

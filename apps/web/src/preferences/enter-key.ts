@@ -23,7 +23,7 @@ export function setEnterSends(next: boolean): void {
   try {
     localStorage.setItem(storageKey, next ? 'send' : 'newline')
   } catch {
-    // The browser cannot store the setting. It then lasts as long as the page.
+    // The browser cannot store the setting, so the setting lasts only as long as the page.
   }
   for (const listener of listeners) listener()
 }

@@ -27,7 +27,7 @@ export function setTheme(theme: Theme): void {
   try {
     localStorage.setItem(storageKey, theme)
   } catch {
-    // The browser cannot store the setting. It then lasts as long as the page.
+    // The browser cannot store the setting, so the setting lasts only as long as the page.
   }
   for (const listener of listeners) listener()
 }

@@ -2,8 +2,8 @@
  * Makes the Back gesture or key of a phone close the top layer (a menu, a dialog, a panel) instead
  * of leaving the page. A page learns of Back only through the browser's history. So each open layer
  * gets its own history entry, with the address of the page. Entries are added and removed in a
- * later task, after layers have opened or closed. So a layer that replaces another in one step
- * reuses its entry.
+ * later task of the event loop. So when one layer replaces another in one step, the new layer
+ * reuses the entry of the old one.
  */
 import { useEffect, useRef } from 'react'
 
@@ -44,8 +44,8 @@ function matchLater(): void {
 function follow(): void {
   const present = layersInHistory()
   while (layers.length > present) layers.pop()?.close()
-  // After Forward, or after Back across a reload, the history may have an entry whose layer no
-  // longer exists. Remove it.
+  // After Forward, or after Back across a reload, the history may contain an entry of a layer that
+  // no longer exists. Remove the entry.
   if (layers.length < present) matchLater()
 }
 

@@ -64,8 +64,8 @@ export function ConnectionBanner() {
 }
 
 /**
- * Returns true until the trouble has lasted 1.5 s. The bar stays hidden that long during a
- * reconnection.
+ * Returns true until a connection problem has lasted 1.5 s. While it returns true, the bar does not
+ * show a reconnection.
  */
 function usePatience(trouble: Trouble): boolean {
   const isTroubled = trouble !== 'none'

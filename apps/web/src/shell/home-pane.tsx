@@ -1,4 +1,4 @@
-/** Content of the right-hand pane while no conversation is open. */
+/** Content of the pane next to the conversation list while no conversation is open. */
 import { useConversations } from '@chorus/react'
 import { SquarePen } from 'lucide-react'
 import { openOverlay } from '../dialogs/overlay.ts'

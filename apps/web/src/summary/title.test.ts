@@ -41,14 +41,14 @@ describe('descriptions for the conversation list', () => {
     expect(describeMessage({ text: '', deletedAt: null, attachments: ['x'] })).toBe('Attachment')
   })
 
-  it('names at most two people who are typing', () => {
+  it('a description of typing members names at most two people', () => {
     expect(describeTyping([])).toBe('')
     expect(describeTyping(['Ada'])).toBe('Ada is typing')
     expect(describeTyping(['Ada', 'Bob'])).toBe('Ada and Bob are typing')
     expect(describeTyping(['Ada', 'Bob', 'Eve'])).toBe('Several people are typing')
   })
 
-  it('a count above 99 is shown as 99+', () => {
+  it('a badge shows a number above 99 as 99+', () => {
     expect([1, 99, 100].map(formatCount)).toEqual(['1', '99', '99+'])
   })
 })

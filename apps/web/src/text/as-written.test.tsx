@@ -101,7 +101,7 @@ describe('Markdown that hides no text', () => {
     expect(lines.join('\n')).toBe(expected)
   })
 
-  it('a table shows every cell of rows longer than its head', () => {
+  it('a table shows all cells of a row that is longer than the first', () => {
     const container = show('|a|b|\n|-|-|\n|1|2|3|4\\|5|')
     expect([...container.querySelectorAll('td')].map((cell) => cell.textContent)).toEqual(['1', '2', '3', '4|5'])
   })

@@ -117,8 +117,8 @@ class Keeper {
   readonly #used = new Set<string>()
   readonly #defined = new Set<string>()
   /**
-   * Number of letters and digits that may stay hidden, because they belong to link addresses or
-   * Markdown marks.
+   * Number of letters and digits of the source that may be missing on the screen, because they
+   * belong to link addresses or Markdown marks.
    */
   #hidden = 0
 
@@ -232,8 +232,8 @@ class Keeper {
   }
 
   /**
-   * Treats a web or mail address in running text. Uses the text of the node instead of its
-   * position, which is missing if the parser found the address late.
+   * Treats a web or mail address in running text. Uses the text of the node, because nodes for some
+   * addresses have no position in the source.
    */
   #keepAddress(node: Link): Nodes[] {
     const written = visibleText(node)

@@ -1,7 +1,7 @@
 /**
  * Decides to which addresses a message may link: only web pages and mail addresses. All other
  * addresses (`javascript:`, `data:`, `file:`, relative paths, which would act on this server) stay
- * text. An address that cannot be judged stays text, too.
+ * text. An address that cannot be parsed stays text, too.
  */
 const allowedProtocols = new Set(['http:', 'https:', 'mailto:'])
 

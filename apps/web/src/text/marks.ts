@@ -82,7 +82,7 @@ function closesPair(source: string, at: number, mark: string): boolean {
   return open !== -1 && canOpen(source, start + open, mark)
 }
 
-// Full-width and typographic punctuation. It ends a web address in running text.
+// Matches full-width and typographic punctuation, which ends a web address in running text.
 const endsLink =
   /[\u3000-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff3d\uff5b-\uff65\u2018-\u201f\u2026\u00ab\u00bb]/
 

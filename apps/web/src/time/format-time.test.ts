@@ -31,7 +31,7 @@ describe('formatted times', () => {
     ['nonsense', ''],
   ])('the day of %s is named %j', (time, expected) => expect(formatDay(time, options)).toBe(expected))
 
-  it('formats the time of day, and the full date with the time', () => {
+  it('the time of day and the full date use the reader’s time zone', () => {
     expect(formatClock('2026-11-22T08:05:00Z', options)).toBe('09:05')
     expect(formatFull('2026-11-22T08:05:00Z', options)).toMatch(/22 November 2026.*09:05:00/)
     expect(formatClock('', options)).toBe('')
@@ -43,5 +43,5 @@ describe('formatted times', () => {
     ['2026-11-22T11:10:00Z', 'Last seen 20 min ago'],
     ['2026-11-22T08:05:00Z', 'Last seen at 09:05'],
     ['2026-11-21T08:05:00Z', 'Last seen yesterday'],
-  ])('shows when a person was last seen: %s', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
+  ])('a last-seen time is described: %s', (time, expected) => expect(formatLastSeen(time, options)).toBe(expected))
 })

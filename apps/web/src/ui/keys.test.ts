@@ -27,9 +27,9 @@ describe('keyboard events', () => {
     [{ isComposing: true, keyCode: 13 }, true],
     [{ isComposing: false, keyCode: 229 }, true],
     [{ isComposing: false, keyCode: 13 }, false],
-  ])('finds whether an input method handles a key: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
+  ])('keys of an input method are recognized: %j', (event, expected) => expect(isComposing(event)).toBe(expected))
 
-  it('no listener of the page sees the keys of an input method', () => {
+  it('listeners of the page do not receive keys that an input method handles', () => {
     guardCompositions(window)
     const field = document.createElement('input')
     const listener = vi.fn()

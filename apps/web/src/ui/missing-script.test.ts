@@ -15,7 +15,7 @@ function createPage(change: Partial<Surroundings> = {}) {
 }
 
 describe('a script that fails to load', () => {
-  it('a missing script reloads the page once for each build', async () => {
+  it('a missing script reloads the page at most once for each build', async () => {
     const { reload, missing } = createPage()
     for (const build of ['a', 'a', 'a', 'b', 'b']) await missing(build)
     expect(reload).toHaveBeenCalledTimes(2)

@@ -25,14 +25,17 @@ export function MissingPane() {
 interface ErrorBoundaryProps {
   /** Name of the part that failed, as the shown text calls it: `This conversation`. */
   readonly what: string
-  /** Content to show instead of the failed part. Left out: a text explains the failure. */
+  /**
+   * Content to show instead of the failed part. If left out, a text that explains the failure is
+   * shown.
+   */
   readonly fallback?: ReactNode
   readonly children: ReactNode
 }
 
 /**
  * Catches errors of the components inside it, so that the rest of the page keeps working. React
- * logs the error. A new `key` tries again.
+ * logs the error. A new value of `key` renders the components again.
  */
 export class ErrorBoundary extends Component<ErrorBoundaryProps, { readonly hasFailed: boolean }> {
   override state = { hasFailed: false }
