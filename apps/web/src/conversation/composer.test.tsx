@@ -70,7 +70,7 @@ const write = (text: string): void => {
 }
 
 describe('the composer', () => {
-  it('Enter sends the text, Shift-Enter does not, blank text is never sent', async () => {
+  it('Enter sends the text unless it is blank; Shift-Enter does not send', async () => {
     const { send, show } = createStage()
     render(show('c'))
     fireEvent.keyDown(field(), { key: 'Enter' })

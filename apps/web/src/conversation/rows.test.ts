@@ -75,7 +75,7 @@ describe('groups of messages', () => {
 describe('day dividers', () => {
   const items = [message(1, 'ada', '2026-11-21T23:30:00Z'), message(2, 'ada', '2026-11-22T00:10:00Z')]
 
-  it('draws a day divider before the first message of each day', () => {
+  it('a day divider precedes the first message of each day', () => {
     expect(
       shape([items[0]!, message(2, 'ada', '2026-11-21T23:31:00Z'), message(3, 'ada', '2026-11-22T00:00:00Z')]),
     ).toEqual(['id-1 day first', 'id-2 last', 'id-3 day first last'])

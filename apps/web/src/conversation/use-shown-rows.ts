@@ -14,7 +14,9 @@ import type { ListPlace } from './use-place.ts'
 const nearEdgeRows = 15
 const movingMs = 1_000
 const pillZonePx = 48
-/** The last visible message counts as read if less than this is cut off at the bottom. */
+/**
+ * The last visible message counts as read if less than this height is hidden below the bottom edge.
+ */
 const readSlackPx = 24
 
 export interface CatchUp {

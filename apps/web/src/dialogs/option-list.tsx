@@ -72,8 +72,8 @@ export function OptionField(props: OptionFieldProps) {
   const [awaited, setAwaited] = useState<string>()
   const count = drawn.value === value ? drawn.count : drawnOptions
   const options = groups.flatMap((group) => group.options)
-  // A highlight that the user moved counts only for the text for which it was moved. After the text
-  // changes, the first option is highlighted again.
+  // If the user has moved the highlight, it stays there only until the text changes. Then the first
+  // option is highlighted again.
   const hasMoved = moved?.value === value
   const at = Math.min(hasMoved ? moved.to : start, options.length - 1)
   const optionId = (key: string): string => `${id}-${key}`

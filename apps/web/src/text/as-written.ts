@@ -263,7 +263,10 @@ class Keeper {
     return link
   }
 
-  /** Returns the label of a link between the brackets as they were typed, without a link. */
+  /**
+   * Returns a link as it was typed, so that it is not a link: the brackets, the formatted label and
+   * the address.
+   */
   #unwrap(node: Link | LinkReference): Nodes[] {
     const last = node.children.at(-1)
     const labelEnd = last?.position?.end.offset

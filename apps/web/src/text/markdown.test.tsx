@@ -8,7 +8,7 @@ afterEach(cleanup)
 const show = (text: string): HTMLElement => render(<Markdown text={text} />).container
 
 describe('the Markdown renderer', () => {
-  it('renders bold text, code, lists, quotes and strikethrough', () => {
+  it('the renderer shows bold text, code, lists, quotes and strikethrough', () => {
     const container = show('**bold** and `code`\n\n- one\n- two\n\n> quoted\n\n```\nlet x = 1\n```\n\n~~gone~~')
     expect(container.querySelector('strong')?.textContent).toBe('bold')
     expect(container.querySelectorAll('li')).toHaveLength(2)

@@ -13,7 +13,7 @@ export function sharesWord(source: string, start: number, end: number, marker: s
   return (
     /[\p{L}\p{N}_./\\@$#-]$/u.test(latinEnd(source.slice(Math.max(0, start - 2), start))) ||
     /^(?:[\p{L}\p{N}_(]|[./\\:@-][\p{L}\p{N}*_])/u.test(latinStart(source.slice(end, end + 3))) ||
-    // An identifier, such as `_snake_case_`.
+    // The marked text is an identifier, such as `_snake_case_`.
     (marker.startsWith('_') && /^\w*_\w*$/.test(content))
   )
 }

@@ -152,7 +152,7 @@ describe('the connection, which uses one network link at a time', () => {
     expect(connection.status.get()).toMatchObject({ state: 'waiting', retryInMs: 250, attempt: 1 })
   })
 
-  it('[LIM2] a connection does not flood a server that closes every link at once', async () => {
+  it('[LIM2] the reconnect delays grow when the server closes every link immediately', async () => {
     const { connection, last, open, passWait } = setUp()
     connection.start()
     const waits: number[] = []

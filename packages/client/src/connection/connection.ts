@@ -25,8 +25,8 @@ import { type LinkEnd, notConnected, type Transport, toLinkEnd } from './transpo
 import { TransportChoice } from './transport-choice.ts'
 
 /**
- * Minimum time a link must be ready before it resets the back-off. A server that closes each link
- * at once is therefore not flooded.
+ * Minimum time a link must be ready before it resets the back-off. So the delays keep growing if a
+ * server closes each link immediately after the replay.
  */
 export const stableAfterMs = 2_000
 /**
@@ -83,7 +83,10 @@ export class Connection {
    * the old link has no open requests.
    */
   #retired: Link | undefined
-  /** The link whose server asked the client to move, while it is the current link. */
+  /**
+   * The link whose server asked the client to move. A move starts only while this link is the
+   * current one.
+   */
   #leaving: Link | undefined
   #moveTries = 0
   #attempt = 0

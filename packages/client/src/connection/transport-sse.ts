@@ -52,7 +52,7 @@ export function createSseTransport({ api, clock }: SseTransportOptions): Transpo
         const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true
         if (!response.ok) return end(toLinkEnd(await toChorusError('follow events', response)))
         if (!isStream || response.body === null) return end({ kind: 'lost' })
-        // Loaded on demand, because most clients use WebSocket.
+        // Load the reader of events on demand, because most clients use WebSocket.
         const { readEvents } = await import('../wire/read-events.ts')
         if (isClosed()) return
         handlers.onOpen()

@@ -1,6 +1,6 @@
 /**
- * Public object of one conversation, built from the local copy. Its only own state is the read
- * marker being sent.
+ * Public object of one conversation, built from the local copy. It stores no data of its own,
+ * except the read marker that is being sent.
  */
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
 import type { ChatConversation, ConversationSummary, LiveValues, Typing } from '../model/api-conversation.ts'

@@ -231,8 +231,8 @@ export class MessageList implements Messages {
     let { message } = entry
     for (const { seq, apply } of this.#overlays) if (seq === message.seq) message = apply(message)
     const isMyOwn = message.sender === this.#options.me
-    // Two users may choose the same clientId by chance or on purpose, but each key must be unique
-    // in the list.
+    // Messages of other members have their seq as key, because two users may choose the same
+    // clientId, and each key must be unique in the list.
     const key = isMyOwn ? message.clientId : `${message.seq}`
     const item: TimelineItem = { kind: 'message', key, message, isMine: isMyOwn }
     this.#items.set(entry, item)

@@ -203,7 +203,8 @@ describe('the outbox of several tabs on one store', () => {
       two.line.isOpen = false
       const sent = await one.outbox.add('a', { text: 'first' })
       await eventually(() => expect(one.texts()).toEqual(['first']))
-      // The other tab shows the message too, but does not send it while the first tab does.
+      // The second tab shows the message, too, but does not send it while the first tab is sending
+      // it.
       await eventually(() => expect(two.states()).toEqual(['pending']))
       two.line.isOpen = true
       two.outbox.resume()

@@ -42,9 +42,9 @@ export interface ChatConversation {
   /** Number of unread messages by other members. Stops at 1000, which means "1000 or more". */
   readonly unread: Observable<number>
   /**
-   * Read markers by user id: the seq up to which each member has read. Loaded and followed while
-   * there is a listener. In conversations of more than 100 members, the map contains only members
-   * in the summary and members whose marker has moved since.
+   * Read markers by user id: the seq up to which each member has read. Loaded and kept up to date
+   * while there is a listener. In conversations of more than 100 members, the map contains only
+   * members in the summary and members whose marker has moved since.
    */
   readonly readMarkers: Observable<ReadonlyMap<string, number>>
   /**

@@ -101,7 +101,7 @@ describe('the conversation summary', () => {
     expect(unreadAfter(state(1_000, 0, 1_000), [deleted(1_001, 5, 'ann')])).toBe(1_000)
   })
 
-  it('a conversation without messages gets its date from its id', () => {
+  it('the activity time of a conversation without messages comes from its id', () => {
     const { summary } = state(0, 0, 0)
     expect(summary.activeAt).toBe(new Date(0x019b76daaa74).toISOString())
     expect(applyChangeToSummary(state(0, 0, 0), created(1, 'ann'), 'me').summary.activeAt).toBe(at)

@@ -41,7 +41,7 @@ export class Session {
   readonly #options: SessionOptions
   readonly #state: Cell<SessionState>
   #signedIn: SignedIn | undefined
-  /** Lifetime from one `stop` to the next. */
+  /** Lifetime of all work until the next `stop`, which ends it and begins a new lifetime. */
   #run: Lifetime
   /**
    * True once the server has confirmed, since the sign-in or start, which user the session belongs
@@ -67,7 +67,7 @@ export class Session {
     return this.#signedIn
   }
 
-  /** Lifetime from one `stop` to the next. */
+  /** Lifetime of all work until the next `stop`, which ends it and begins a new lifetime. */
   get run(): Lifetime {
     return this.#run
   }

@@ -7,7 +7,7 @@
 export const bodyMaxChars = 33_554_432
 
 export async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  // Not every browser can iterate over a stream.
+  // Use `getReader`, because not every browser can iterate over a stream with `for await`.
   const reader = body.getReader()
   try {
     for (;;) {
@@ -22,7 +22,7 @@ export async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerato
 
 /** Returns the text of a response. Calls `onPiece` for each received piece. */
 export async function readText(response: Response, onPiece: () => void): Promise<string> {
-  // Not every `fetch` offers the body as a stream.
+  // Read the whole text at once where `fetch` does not offer the body as a stream.
   if (typeof response.body?.getReader !== 'function') return response.text()
   const decoder = new TextDecoder()
   let text = ''
