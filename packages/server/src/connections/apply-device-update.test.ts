@@ -32,7 +32,7 @@ it('[LIM1] limits status updates received from other servers', () => {
   } as unknown as Parts
   for (let count = 0; count < 10; count++)
     applyDeviceUpdate(parts, { user: 'ada', session: 'elsewhere', status: count % 2 === 0 ? 'away' : 'online' })
-  // Without a connection of the session at this server, nothing is applied and nothing is counted.
+  // This server has no connection of that session. So it applies no update and counts no request.
   expect(updates).toBe(0)
   for (let count = 0; count < 10; count++)
     applyDeviceUpdate(parts, { user: 'ada', session: 'here', status: count % 2 === 0 ? 'away' : 'online' })

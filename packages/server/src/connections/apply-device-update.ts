@@ -9,8 +9,9 @@ import { setStatusOfSession } from '../commands/live/set-status.ts'
 import { watchForStreams } from '../commands/live/watch-presence.ts'
 
 /**
- * Takes a request from the user's limits at this server, too. A request that a device sends to one
- * server causes work on every server where its session has a connection.
+ * Counts the device's request against the user's limits at this server, too. Returns false if the
+ * user is over the limit. One request to one server causes work on every server where the session
+ * of the device has a connection.
  */
 function mayRun({ limits }: Parts, user: Id): boolean {
   try {

@@ -100,14 +100,14 @@ describe('the connection gate', () => {
         await vi.waitFor(() => expect(opened).toHaveBeenCalled())
         await new Promise((resolve) => setImmediate(resolve))
         expect(node.parts.connections.size).toBe(0)
-        // The address's limit allows a connection again.
+        // The closed connection no longer counts against the limit of the client's address.
         limits.openConnection('192.0.2.1')()
       } finally {
         await app.close()
       }
     })
 
-    it('[SSE1] sends a temporary refusal as an event stream, and behind balancers as 503', async () => {
+    it('[SSE1] refuses an event stream by a `closing` event, or by 503 behind a load balancer', async () => {
       const { app } = await listen()
       const refusal = vi
         .spyOn(gate, 'refusal', 'get')

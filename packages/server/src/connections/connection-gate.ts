@@ -1,6 +1,6 @@
 /**
- * Opens and closes every connection, on every transport: registers it, sends it the changes that
- * its client missed, and removes it. Socket.IO and Server-Sent Events both use this gate.
+ * Opens and closes every connection, for Socket.IO and Server-Sent Events alike. The gate registers
+ * a new connection, sends it the changes that its client missed, and removes it when it closes.
  */
 import { ChorusError, type Id } from '@chorus/protocol'
 import { openConnection } from './open-connection.ts'

@@ -28,8 +28,8 @@ export const drainTimings = {
   /** Time without connections and requests after which the notice step ends early. */
   quietMs: 10_000,
   /**
-   * Time for which a connection is kept after its deadline to move, because its client may be
-   * opening the new connection just then.
+   * Time for which a connection is kept after its deadline to move: its client may be just opening
+   * the connection to another server.
    */
   strayMs: 1_000,
   /** Maximum time for commands in flight to end. */
@@ -56,19 +56,19 @@ export async function drain(options: DrainOptions): Promise<void> {
     const nowMs = clock.nowMs()
     while (left[0] !== undefined && left[0].byMs + drainTimings.strayMs <= nowMs) {
       const { connection } = left.shift() as (typeof left)[number]
-      // A connection that keeps sending commands would lose one when it closes, so it is closed in
-      // the last step.
+      // If this step closed a connection whose client keeps sending commands, one command would get
+      // no response. So such a connection is closed in the last step.
       if (connection.isQuietSince(nowMs - drainTimings.strayMs)) gate.closeLeft(connection)
     }
     return gate.size === 0
   })
 
-  // Engine.IO drops what is written after a close, so every response must be written before the
-  // close.
+  // Engine.IO drops data that is written after a connection was closed. So write every response
+  // before closing the connections.
   intake.close()
   await intake.whenIdle(drainTimings.answerMs)
-  // A client that sends a command after each response is refused once in this time. So none of its
-  // commands is unanswered when its connection closes.
+  // Wait, so that a client that sends one command after another gets a refusal before its
+  // connection closes. So none of its commands stays without a response.
   await pass(drainTimings.refuseMs)
   gate.closeAll()
   await passUnless(drainTimings.lastWordsMs, () => openWires() === 0)

@@ -13,7 +13,8 @@ import { tellRemoval } from './send-removal.ts'
 
 /**
  * Ends a removed user's subscriptions after the conversation's feed has delivered the removal.
- * Normally the feed has ended them already. If not, this ends them within one sweep.
+ * Normally the feed has ended them already. This function ends any that remain, within one sweep
+ * after the removal.
  */
 export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSeq: number): void {
   const feed = parts.feeds.get(conversation)
@@ -36,7 +37,7 @@ export function endSubscription(parts: Parts, user: Id, conversation: Id, leftSe
 export function lookAfterRemoval(parts: Parts, conversation: Id, connections: readonly Connection[]): void {
   for (const connection of connections) {
     if (connection.state.kind === 'opening') {
-      // An opening connection checks the conversation again when it is ready.
+      // A connection that is still opening checks this conversation again when it is ready.
       connection.afterReady.add(conversation)
       continue
     }

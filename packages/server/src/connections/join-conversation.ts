@@ -41,8 +41,9 @@ export function joinConversation(parts: Parts, connection: Connection, conversat
 }
 
 /**
- * Checks the conversations in which something happened while the connection opened: joins each of
- * them, or sends its current read marker.
+ * Checks the conversations in which a join, a removal or a moved read marker was noticed while the
+ * connection opened. Joins those that the connection is not subscribed to. Sends the current read
+ * marker of the others.
  */
 export function lookAgain(parts: Parts, connection: Connection): void {
   for (const conversation of connection.afterReady) {

@@ -22,8 +22,8 @@ async function until(what: string, probe: () => boolean): Promise<void> {
 }
 
 /**
- * Applies the events as a client would and returns the last seq. Fails if a change was skipped or
- * repeated.
+ * Applies the received events as a client would, and returns the seq of the last change. Fails if a
+ * change was skipped or repeated.
  */
 function applied(transport: RecordingTransport, conversation: Id, from: number): number {
   let have = from
@@ -83,8 +83,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   const top = async (): Promise<number> => (await fixture.seqs(group)).length
 
   /**
-   * Returns forged cursors with this seq in them, as a client could make them from one of its own
-   * cursors.
+   * Returns forged cursors that contain this seq. A client could make such cursors from one of its
+   * own.
    */
   const forge = (cursor: string, seq: number): string[] => {
     const { epoch, position } = node.parts.cursors.decode(cursor)!
@@ -185,8 +185,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
   })
 
   /**
-   * Returns, as JSON, the changes of a conversation that a resume, a sync with this cursor, and the
-   * log show.
+   * Returns the changes of a conversation as JSON, as three sources show them: a resume with this
+   * cursor, a sync with this cursor, and the log.
    */
   const showByEveryRoad = async (place: Id, cursor: string, after: number): Promise<Record<string, string>> => {
     const resumed = node.open(ada, session, cursor)
@@ -328,8 +328,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
         const cursor = await cursorOf(ada)
         const start = await top()
         for (let index = 0; index < 3; index++) await say()
-        // Announced: this server writes the message and publishes it. Not announced: the message is
-        // written as by another server whose hints are lost.
+        // If `announced`, this server writes the message and publishes it. Otherwise, write the
+        // message as another server would whose hints are lost.
         node.before.set(step, () => (announced ? say() : fixture.send(group, bob, 'elsewhere')))
         const { transport, opening, connection } = node.open(ada, session, cursor)
         const during = Array.from({ length: 5 }, () => say())
@@ -380,7 +380,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await cursorOf(ada)
     const cursor = await cursorOf(ada)
     await say()
-    // Written after the recent changes were loaded, without a hint to this server.
+    // Write a message after the recent changes were loaded, without a hint to this server.
     let reads = 0
     const hook = async (): Promise<void> => {
       if (++reads === 2) await fixture.send(group, bob, 'committed, not announced')
@@ -405,7 +405,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     const late = await fixture.group([bob], 'channel')
     const cursor = await cursorOf(ada)
     const join = (): Promise<unknown> => node.run('put-member', ada, { conversation: late, user: 'me' })
-    // Join once between the two reads of the memberships, and once after both, during the replay.
+    // Let the user join in one run between the two reads of the memberships, and in another run
+    // after both reads, during the replay.
     for (const [step, nth] of [
       ['read_memberships', 2],
       ['read_log_stretch', 1],
@@ -438,7 +439,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[ACL1] sends a removal between any two steps, and no later change', async () => {
+  it('[ACL1] sends a removal that happens between any two steps, and no later change', async () => {
     const steps = [
       ['read_memberships', 1],
       ['read_memberships', 2],
@@ -450,7 +451,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       for (const announced of [true, false]) {
         const place = await fixture.group([bob, ada])
         const cursor = await cursorOf(ada)
-        // More changes than the recent changes hold, so older ones are read from the database.
+        // For some steps, write more changes than the cache of recent changes holds, so that older
+        // changes are read from the database.
         await fixture.fill(place, bob, step === 'read_log_stretch' ? 2_600 : step === 'read_missed' ? 600 : 3, 'before')
         let removal = 0
         let calls = 0
@@ -494,7 +496,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it("[ACL1] hides messages after a removal during another conversation's replay", async () => {
+  it("[ACL1] hides messages after a removal that happens during another conversation's replay", async () => {
     const cursor = await cursorOf(ada)
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
@@ -508,7 +510,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       })
     await fixture.fill(slow, bob, 250, 'y'.repeat(2_000))
     await node.run('send-message', bob, { conversation: secret, clientId: crypto.randomUUID(), text: 'fine' })
-    // The client stops reading, so the replay waits in the conversation that it sends first.
+    // The client stops reading. So the replay waits after the first page of the first conversation.
     const { transport, opening } = node.open(ada, session, started, false)
     await until('the first page', () => transport.frames.length > 0)
     await node.run('remove-member', bob, { conversation: secret, user: ada })
@@ -539,8 +541,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     await node.run('remove-member', bob, { conversation: secret, user: ada })
     const removal = (await fixture.seqs(secret)).length
     await send('a secret')
-    // This resume loads the recent changes with the secret text, and shows the feed where the log
-    // ends.
+    // When this client resumes, the server loads the recent changes with the secret text, and the
+    // feed learns the last seq of the log.
     await node.open(bob, await fixture.session(bob), bobs).opening
     await send('another secret')
     transport.isReading = true
@@ -553,7 +555,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(JSON.stringify(transport.events)).not.toContain('secret"')
   })
 
-  it('[JOIN1] [TAIL1] stays subscribed when the user is removed and added again during a join', async () => {
+  it('[JOIN1] [TAIL1] a connection stays subscribed if its user leaves and returns during a join', async () => {
     const place = await fixture.group([bob])
     const { transport, opening, connection } = node.open(ada, session)
     await opening
@@ -605,8 +607,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
             ? node.run('remove-member', bob, { conversation: place, user: ada })
             : fixture.apply({ op: 'remove-member', conversation: place, actor: bob, user: ada })
         if (step === 'read_standing') {
-          // Remove the user before the read of the join, and once more before the first removal is
-          // sent.
+          // Remove the user before the join reads the newest page. Then add and remove the user
+          // again before the first removal is sent.
           node.before.set('read_newest_pages', remove)
           node.before.set('read_standing', async () => {
             await fixture.apply({ op: 'put-member', conversation: place, actor: bob, user: ada, role: null })
@@ -717,7 +719,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it("[ACL1] hides messages when a removal arrives during another conversation's replay", async () => {
+  it('[ACL1] hides messages that another subscriber caches after a removal during a replay', async () => {
     const places = [await fixture.group([bob, ada]), await fixture.group([bob, ada])].sort() as [Id, Id]
     const [slow, secret] = places
     // Another connection subscribes to the conversation, so that its changes are delivered and
@@ -768,8 +770,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     )
     expect(checkpoints.length).toBeGreaterThanOrEqual(4)
     for (const { index, cursor: from } of checkpoints) {
-      // For each checkpoint, compare what a client had there with what it receives when it resumes
-      // there.
+      // For each checkpoint, compare the changes that the client had received before it with the
+      // changes that a resume from its cursor sends.
       const have = new Map(starts)
       for (const { event, payload } of transport.events.slice(0, index)) {
         if (event === 'changes') have.set(payload.conversation, payload.changes.at(-1)!.seq)
@@ -786,7 +788,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[LIM2] fifty resuming clients cost two database reads of changes', async () => {
+  it('[LIM2] fifty resuming clients together cause two reads of changes at most', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 20; index++) await fixture.send(group, bob, `${index}`)
@@ -805,7 +807,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
   })
 
-  it('[LIM2] reads changes that are no longer cached once for fifty resuming clients', async () => {
+  it('[LIM2] fifty resuming clients share one read of changes that left the cache', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     await fixture.fill(group, bob, 900)
@@ -821,7 +823,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
       count('read_boundary') + count('read_log_stretch') + count('read_changes_for_member') + count('read_range'),
     ).toBe(0)
     expect(count('read_memberships')).toBeLessThanOrEqual(4)
-    // The same clients then sync by `sync` requests, which read nothing more.
+    // The same clients then send `sync` requests, which need no further read of changes.
     node.statements.length = 0
     const pages = await Promise.all(sessions.map(() => node.run('sync', ada, { cursor, limit: 200 })))
     for (const page of pages) expect(page.conversations[0]?.changes).toHaveLength(200)
@@ -851,12 +853,13 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect(count('read_boundary') + count('read_log_stretch') + count('read_range')).toBe(0)
   })
 
-  it('[LIM2] reads a change whose hint was lost once for all resuming clients', async () => {
+  it('[LIM2] all resuming clients share one read of a change whose hint was lost', async () => {
     const sessions = await Promise.all(Array.from({ length: 50 }, () => fixture.session(ada)))
     const cursor = await cursorOf(ada)
     for (let index = 0; index < 5; index++) await fixture.send(group, bob, `${index}`)
     node.statements.length = 0
-    // Written as by another server, without a hint, after the recent changes were loaded.
+    // After the recent changes were loaded, write a message as another server would, without a hint
+    // to this server.
     node.before.set('read_newest_changes', async () => {
       node.before.set('read_memberships', () => fixture.send(group, bob, 'unannounced'))
     })
@@ -912,7 +915,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     expect([count('read_newest_pages'), count('read_newest_changes')]).toEqual([1, 1])
   })
 
-  it("[ACL1] hides an edit after the user's removal, though another client loaded it", async () => {
+  it("[ACL1] hides from a removed user a later edit that another client's resume cached", async () => {
     const place = await fixture.group([bob, ada])
     const cursor = await cursorOf(ada)
     const bobs = await cursorOf(bob)
@@ -991,7 +994,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           ...(checkpoint !== undefined && { cursor: checkpoint.cursor }),
         })
         if (checkpoint !== undefined && page.conversations.length === 0) break
-        // Another transaction on this Postgres holds the position back.
+        // Sweep again: another transaction on this Postgres still holds the position back.
         ;[...elsewhere.parts.connections].forEach((connection) => {
           connection.owesCheckpoint = true
         })
@@ -1023,7 +1026,7 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
     }
   })
 
-  it('[TAIL1] [CP1] a failed read of a marker closes nothing and is retried after a sweep', async () => {
+  it('[TAIL1] [CP1] a failed read of a marker closes no connection, and a sweep retries it', async () => {
     const elsewhere = await TestNode.start(await store.openSecond(), new LocalBusHub())
     try {
       const { transport, opening, connection } = elsewhere.open(ada, session)
@@ -1094,7 +1097,8 @@ describe.each(testEngines)('opening a connection on the %s engine', (engine) => 
           user: bob,
         })
         await fixture.apply({ op: 'edit', conversation: place, actor: ada, target: seq, text: 'a secret' })
-        // Let the sweep find all changes, or only the message before the removal.
+        // In one run, let the sweep find all changes. In another run, report only the message
+        // before the removal to the feed.
         if (!isInside) elsewhere.parts.feeds.requireUpTo(place, seq)
         else await elsewhere.sweeper.sweepNow()
         await until('the repair', () => stays.transport.seqsOf(place).includes(seq))

@@ -27,7 +27,7 @@ import { sendRemoval, tellRemoval } from './send-removal.ts'
 export const openLimits = {
   /**
    * Maximum number of reads while handing a conversation over from the replay to its feed. Each
-   * reads the changes written during the previous read.
+   * read gets the changes that were written during the previous read.
    */
   handOverRoundsMax: 128,
   /**
@@ -50,7 +50,7 @@ interface Joining {
   readonly join: Join
 }
 
-/** How far the client is in a conversation. */
+/** Progress of the client in one conversation. */
 interface Reached {
   /** The client has every change up to and including this seq. */
   readonly seq: number
@@ -117,8 +117,8 @@ export async function openConnection(
       await replay.bring(membership, joining)
       joins.delete(membership.conversation)
     }
-    // The joins left here are of memberships that ended between the two reads. Without a cursor no
-    // removal is sent for them.
+    // The remaining joins belong to memberships that ended between the two reads. A client without
+    // a cursor gets no removal for them.
     abandonJoins(parts, joins)
     if (!connection.isOpen) return
 
@@ -182,8 +182,8 @@ class Replay {
 
   async bring(membership: Membership, joining: Joining | undefined): Promise<void> {
     if (membership.leftSeq !== null) {
-      // The user was removed since the first read, or since the cursor: send the removal, and do
-      // not subscribe to the conversation (rule ACL1).
+      // The user was removed after the first read, or after the position of the cursor. Send the
+      // removal, and do not subscribe to the conversation (rule ACL1).
       const step = this.#cursor === undefined ? undefined : await this.#plan(membership, this.#cursor)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)
@@ -273,16 +273,16 @@ class Replay {
       return undefined
     }
     if (after >= proof.seq) return { seq: after, provedSeq: after }
-    // Send only up to the seq at which the membership was proved; `ready` promises no more. The
-    // feed delivers newer changes, and applies removals.
+    // Send only changes up to the seq at which the membership was proved: the cursor in `ready`
+    // covers no later change. The feed delivers later changes and applies removals.
     const missed = this.#parts.catchUp.frames(proof, after + 1)
     if (missed === undefined) return this.#readAndSend(proof, after)
     for (const { frame, seq, changes } of missed.frames) {
       this.#connection.send(frame)
       await this.#endPage(proof.conversation, seq, changes, frame.bytes)
       if (!this.#connection.isOpen) return undefined
-      // A message not sent yet was edited or deleted while the client received the page: read the
-      // rest again (ERASE1).
+      // While the client received this page, a message that was not sent yet was edited or deleted.
+      // So read the remaining changes again (ERASE1).
       if (!missed.isCurrent()) return this.#readAndSend(proof, seq)
     }
     return { seq: missed.frames.at(-1)?.seq ?? after, provedSeq: proof.seq }
@@ -290,8 +290,8 @@ class Replay {
 
   /**
    * Sends, up to the seq of the proof, the changes that the recent changes no longer contain or
-   * already show in a later state. It stops at that seq: on a busy log, reading on to the current
-   * end would never finish.
+   * already show in a later state. Stops at that seq: on a busy log, reading up to the current end
+   * would never finish.
    */
   async #readAndSend(proof: MembershipProof, after: number): Promise<Reached | undefined> {
     const { conversation, seq: top } = proof
@@ -378,7 +378,10 @@ class Replay {
   }
 }
 
-/** Returns how far a client is that needs nothing up to the seq at which its membership was read. */
+/**
+ * Returns the progress of a client that needs no change up to the seq at which its membership was
+ * read.
+ */
 function reachedBy({ seq }: Membership): Reached {
   return { seq, provedSeq: seq }
 }

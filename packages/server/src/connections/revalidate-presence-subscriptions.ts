@@ -1,9 +1,9 @@
 /**
- * Checks after a user left a conversation who may still watch that user's presence. A watcher sees
- * the presence only while both share a conversation. When they share none, the watch ends and the
- * watcher is notified (rule PRES2). One check runs at a time, for all users who have left by then.
- * If a check fails, the affected watches end. Every server calls this for departures in the logs
- * that it delivers, and for all departures that its sweep finds.
+ * After a user left a conversation, checks which watchers may still see that user's presence. A
+ * watcher may see it only while the two users share a conversation. When they share none, the watch
+ * ends and the watcher is notified (rule PRES2). One check runs at a time, for all users who have
+ * left by then. If a check fails, the affected watches end. Every server calls this for departures
+ * in the logs that it delivers, and for all departures that its sweep finds.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Id } from '@chorus/protocol'

@@ -1,10 +1,10 @@
 /**
- * Stores the data of the canary, the synthetic user with which each server measures delivery: one
- * user per server name, and one conversation that they share.
+ * Stores the data of the canaries, the synthetic users with which the servers measure delivery.
+ * There is one canary per server name, and all canaries share one conversation.
  *
- * Their handles and names begin with a blank, so that other users can neither choose nor find them.
- * Their password hashes are invalid, so that nothing can sign in as them. Old messages are deleted:
- * only canaries read the conversation, and only its newest messages.
+ * Handles and names of canaries begin with a blank, so that other users can neither choose nor find
+ * them. Their password hashes are invalid, so that nothing can sign in as a canary. Old messages
+ * are deleted: only canaries read the conversation, and only its newest messages.
  */
 import type { Id } from '@chorus/protocol'
 import { foldHandle, foldHandleSql } from '../support/fold-text.ts'
@@ -50,8 +50,8 @@ export async function readCanaryPlace(database: Database): Promise<CanaryPlace |
 }
 
 /**
- * Proposes the conversation that all canaries share, and returns the one in use: the first proposal
- * of any server applies to all servers.
+ * Proposes a conversation for all canaries to share, and returns the shared conversation: the first
+ * proposal of any server applies to all servers.
  */
 export async function proposeCanaryPlace(database: Database, place: CanaryPlace): Promise<CanaryPlace> {
   await database.query({

@@ -57,14 +57,14 @@ describe('the embedded database', { timeout: 60_000 }, () => {
     })
   })
 
-  it('refuses to open a database folder twice, and leaves the first opening unharmed', async () => {
+  it('refuses to open a database folder twice; the open database keeps working', async () => {
     await withDatabase(async (fixture) => {
       await expect(openEmbeddedDatabase(folder)).rejects.toThrow(/^unable to open the data directory .* is using it/)
       expect(await fixture.sql('select 1 as one')).toEqual([{ one: 1 }])
     })
   })
 
-  it('[ACK2] answers an append that waits behind a long read in time, and recovers', async () => {
+  it('[ACK2] refuses an append in time while a long read blocks it, and recovers', async () => {
     await withDatabase(async (fixture) => {
       const ada = await fixture.user()
       const group = await fixture.group([ada])

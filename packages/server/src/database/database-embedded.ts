@@ -103,8 +103,8 @@ class EmbeddedDatabase implements Database {
         const acquiring = this.#pool.connect()
         let client: pg.PoolClient
         try {
-          // Only one connection exists. Another statement may use it longer than this statement may
-          // wait.
+          // Wait with a time limit: another statement may keep the only connection longer than this
+          // statement may wait.
           client = await within(acquiring, timeoutMs)
         } catch (error) {
           acquiring.then(

@@ -1,5 +1,5 @@
 /**
- * Classifies database errors and decides whether a statement is retried. No other module does.
+ * Classifies database errors and decides whether a statement is retried. Only this module does so.
  *
  * - data: the values of the statement are wrong, and the same statement would fail again. Certainly
  * not executed.

@@ -130,8 +130,8 @@ describe.runIf(testEngines.includes('postgres'))('connections to a Postgres serv
       })
       proxy.cut()
       await locker.query('rollback')
-      // Either the next attempt succeeded or the time was over. In both cases the process still
-      // runs.
+      // The query either succeeded at its next attempt or reached its time limit. In both cases
+      // this process still runs.
       expect(['answered', 'lost', 'refused']).toContain(await asking)
       expect(await kindOf(database.query({ text: 'select 1' }))).toBe('answered')
     } finally {

@@ -1,6 +1,6 @@
 /**
- * Tests the lock of a data directory: it is refused while its holder lives, and taken over from a
- * dead holder by one process only.
+ * Tests the lock of a data directory: it is refused while its holder lives, and only one process
+ * takes it over from a dead holder.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,10 @@ import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { lockDirectory } from './directory-lock.ts'
 
-/** Built file that other processes load: Node does not load the TypeScript source there. */
+/**
+ * Built file of the lock, for the processes that the tests start: they cannot load the TypeScript
+ * source.
+ */
 const built = new URL('../../dist/database/directory-lock.js', import.meta.url)
 
 let folder: string
@@ -173,11 +176,12 @@ describe('the lock of a data directory', () => {
     30_000,
   )
 
-  it("[LOCK1] refuses the lock while the holder's socket listens, whatever pid is named", async () => {
+  it("[LOCK1] refuses the lock while the holder's socket listens, whatever pid the lock file names", async () => {
     const lock = await lockDirectory(folder)
     const held = JSON.parse(readFileSync(current(), 'utf8')) as object
     for (const pid of [1, 999_999_999, process.pid]) {
-      // Write the pid that a process in another pid namespace would see.
+      // Replace the holder's pid in the lock file: seen from another pid namespace, it belongs to
+      // no process or to another one.
       writeFileSync(current(), JSON.stringify({ ...held, pid, startTime: '1' }))
       if (existsSync(built)) expect((await lockElsewhere()).says).toContain('is using it')
     }

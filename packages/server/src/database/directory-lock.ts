@@ -116,7 +116,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
       listener ??= await listen(path)
       if (!createGeneration(path, generation + 1, listener?.name)) continue
       if (highestGeneration(path) > generation + 1) {
-        // The holder of a higher lock may have removed our file already.
+        // Another process that holds a higher lock file may have removed this file already.
         unlinkIfThere(fileOf(path, generation + 1))
         continue
       }
@@ -219,8 +219,8 @@ async function isListening(directory: string, name: string): Promise<'yes' | 'no
       socket.once('error', (error: NodeJS.ErrnoException) => {
         if (error.code === 'ECONNREFUSED' || error.code === 'ENOTSOCK') resolve('no')
         else if (error.code === 'ENOENT') resolve('no socket')
-        // The socket's queue is full, or the socket belongs to another user. When in doubt, the
-        // directory counts as in use.
+        // Treat the directory as in use after any other error, for example if the queue of the
+        // socket is full or the socket belongs to another user.
         else resolve('yes')
       })
       socket.setTimeout(connectTimeoutMs, () => resolve('yes'))

@@ -42,9 +42,10 @@ export function toQueryConfig({ name, text, values }: Statement): pg.QueryConfig
  * Runs a read and retries it after temporary faults while there is time. Small writes that may be
  * repeated use this function, too.
  *
- * `run` must end within the time it gets. If it rejects, its attempt must have stopped. This
- * function rejects with a `DatabaseError` within `totalMs`. If one attempt lost its connection and
- * a later one is refused, the error is `lost`: the write may have been executed (rule ACK2).
+ * The function `run` makes one attempt. It must end within the time that it is given, and when it
+ * rejects, the attempt must be over. `runRead` rejects with a `DatabaseError` within `totalMs`. If
+ * one attempt lost its connection and a later one is refused, the error is `lost`: the write may
+ * have been executed (rule ACK2).
  */
 export async function runRead<Row>(
   run: (timeoutMs: number) => Promise<Row[]>,

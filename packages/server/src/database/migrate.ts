@@ -82,8 +82,8 @@ export async function migrate(database: Database): Promise<void> {
     throw new StartError(`unable to use the database; migration ${name} differs from the one that was applied`)
   }
   if (applied.size === 0) {
-    // When two servers create the same table at once, Postgres fails in its own catalogue, even
-    // with "if not exists". So let the servers take turns.
+    // When two servers create the same table at once, one of the statements fails, even with "if
+    // not exists". So let the servers take turns.
     await change(
       database,
       'migrations',

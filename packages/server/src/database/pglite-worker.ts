@@ -65,6 +65,7 @@ port.on('message', (message: ToEngine) => {
         return
     }
   })
-  // A failed request times out for its caller and never blocks later requests.
+  // Ignore a failure: the caller of the failed request gets a timeout, and later requests must
+  // still run.
   chain = chain.catch(() => undefined)
 })

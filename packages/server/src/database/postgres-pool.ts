@@ -83,8 +83,8 @@ export class PostgresPool {
   }
 
   async #runOn<Row>(client: pg.PoolClient, statement: Statement): Promise<Row[]> {
-    // If the connection breaks, its statement rejects with the error. Without a listener for the
-    // connection's own error, the process would end.
+    // If the connection breaks, its statement rejects with the error. The connection also emits the
+    // error as an event, which would end the process without this listener.
     const ignore = (): void => undefined
     client.on('error', ignore)
     let fault: DatabaseError | undefined

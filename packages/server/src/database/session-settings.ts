@@ -140,7 +140,7 @@ export async function refuseSharedBackends(held: pg.ClientBase, open: () => Prom
     while (others.length < pooledProbes) {
       const other = await open()
       others.push(other)
-      // In statement mode the pooler allows no transactions.
+      // In its statement mode, pgbouncer refuses `begin`.
       const holds = await other.query('begin').then(
         () => true,
         () => false,

@@ -1,5 +1,5 @@
 /**
- * One live connection of a session, the same for Socket.IO and Server-Sent Events; each of them
+ * One live connection of a session. Socket.IO and Server-Sent Events share this code; each of them
  * only adds its transport.
  *
  * States: while `opening`, the changes that the client missed are being sent. While `ready`, events
@@ -58,8 +58,8 @@ export class Connection {
    */
   joinsInProgress = 0
   /**
-   * Conversations to check again once the connection is ready, because something happened there
-   * while it was opening.
+   * Conversations to check again once the connection is ready, because a join, a removal or a moved
+   * read marker was noticed while it was opening.
    */
   readonly afterReady = new LazySet<Id>()
   /**
@@ -161,8 +161,8 @@ export class Connection {
     try {
       this.#outbound.send(item)
     } catch {
-      // If writing throws, the connection is broken. Catch the error here, so that the other
-      // receivers still get the frame.
+      // If writing throws, this connection is broken. Catch the error here, so that other
+      // connections still get the frame.
       this.#transport.close('hard')
       this.lost()
     }

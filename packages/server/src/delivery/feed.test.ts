@@ -103,7 +103,7 @@ describe('the feed of a conversation', () => {
     expect(transport.seqsOf(conversation)).toEqual(fixture.log.map(({ seq }) => seq))
   })
 
-  it('[NODE1] sends a joining client exactly the changes it lacks', async () => {
+  it('[NODE1] sends a joining client exactly the changes that it has not received', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(10)
     const first = await fixture.subscribe('first', 4)
@@ -119,7 +119,7 @@ describe('the feed of a conversation', () => {
     expect(ahead.transport.seqsOf(conversation)).toEqual([10])
   })
 
-  it('[JOIN1] returns which changes a join must read when the cache lacks them', async () => {
+  it('[JOIN1] returns which changes a join must read because they are not cached', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(400)
     await fixture.subscribe('first', 0)
@@ -218,7 +218,7 @@ describe('the feed of a conversation', () => {
     await fixture.settle()
     expect(bob.transport.eventsNamed('conversation')).toEqual([])
     expect(bob.transport.seqsOf(conversation)).toEqual([5])
-    // The other join has read a state after the removal, too.
+    // The second join has also read the log after the removal, so it succeeds.
     expect(feed.finishJoin(join, 4)).toEqual({ kind: 'subscribed' })
   })
 
@@ -244,7 +244,7 @@ describe('the feed of a conversation', () => {
   it.each([
     ['inside the gap', 4],
     ['behind the gap', 2],
-  ])('[ACL1] hides later edits from a user removed before them, with the removal %s', async (_where, known) => {
+  ])('[ACL1] shows a removed user no edit made after the removal; the removal is %s', async (_where, known) => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -280,7 +280,7 @@ describe('the feed of a conversation', () => {
     // Bob joined after reading the log up to seq 4, further than the feed has delivered.
     const bob = await fixture.subscribe('bob', 4)
     fixture.append(messageChange(5))
-    // This page was read before Bob joined again.
+    // Let a page arrive that was read before Bob joined again.
     ada.feed.acceptPage({ changes: fixture.log.slice(1, 2), asOf: 2, removals: fixture.log.slice(1, 2) })
     fixture.feeds.requireUpTo(conversation, 5)
     await fixture.settle()
@@ -304,7 +304,7 @@ describe('the feed of a conversation', () => {
     expect(ada.feed.finishJoin(join, 3)).toMatchObject({ kind: 'left', change: { seq: 5 } })
   })
 
-  it('[ACL1] stops writing a batch to users whose removal arrives with a page', async () => {
+  it('[ACL1] stops writing a batch to a user whose removal a gap read finds', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const others = await Promise.all(
@@ -341,7 +341,7 @@ describe('the feed of a conversation', () => {
     expect(bob.transport.frames).toEqual([])
   })
 
-  it('[LIM2] [ACL1] sends a joining client changes that its proof covers, without a read', async () => {
+  it('[LIM2] [ACL1] sends a joining client cached changes that its membership proof covers', async () => {
     const fixture = new DeliveryFixture()
     fixture.appendMessages(1)
     const ada = await fixture.subscribe('ada', 1)
@@ -375,7 +375,7 @@ describe('the feed of a conversation', () => {
     expect(JSON.stringify(bob.transport.frames)).not.toContain('a secret')
   })
 
-  it('[LIM1] [NODE1] serves subscribers with an empty cache; joins read the database', async () => {
+  it('[LIM1] [NODE1] a feed without cached changes serves subscribers; joins read the database', async () => {
     const fixture = new DeliveryFixture({ recentBytesMax: 1 })
     fixture.appendMessages(5)
     const ada = await fixture.subscribe('ada', 3)
@@ -389,7 +389,7 @@ describe('the feed of a conversation', () => {
     expect(feed.finishJoin(join, 5)).toEqual({ kind: 'subscribed' })
   })
 
-  it('[LIM1] ends the feed when a removal takes the last subscriber', async () => {
+  it('[LIM1] ends the feed when its last subscriber is removed from the conversation', async () => {
     const fixture = new DeliveryFixture()
     await fixture.subscribe('ada', 0)
     fixture.append(memberChange(1, 'member.left', 'ada'))
@@ -398,7 +398,7 @@ describe('the feed of a conversation', () => {
     expect(fixture.feeds.size).toBe(0)
   })
 
-  it('[JOIN1] keeps the feed open during a join; all joins share one confirmation', async () => {
+  it('[JOIN1] keeps the feed open during joins, which share one confirmed subscription', async () => {
     const fixture = new DeliveryFixture()
     let confirm: () => void = () => undefined
     const subscribe = fixture.bus.subscribe.bind(fixture.bus)

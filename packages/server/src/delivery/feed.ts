@@ -129,8 +129,8 @@ export class Feed implements Flushable, ServedLog {
   #waitingSinceMs = 0
   readonly #subscribers = new Set<Connection>()
   /**
-   * Subscribers that already received changes which the others have not, with the last seq of
-   * these.
+   * Subscribers that joined with more changes than the feed has written, each with its last seq.
+   * The feed does not send them these changes again.
    */
   readonly #ahead = new Map<Connection, number>()
   readonly #joins = new Set<Join>()
@@ -263,7 +263,8 @@ export class Feed implements Flushable, ServedLog {
     if (this.#isEnded) return
     this.#headSeq = Math.max(this.#headSeq, change.seq)
     if (change.seq > this.#rewrittenSeq && isRewrite(change)) this.#rewrittenSeq = change.seq
-    // This change is too early or too late for the subscribers, but a resuming client may need it.
+    // The subscribers do not get this change now: they already have it, or earlier changes are
+    // missing. But a resuming client may need it, so keep it with the recent changes.
     if (change.seq !== this.#next) this.recent.follow(change)
     if (this.#next !== undefined && change.seq < this.#next) return
     if (change.seq === this.#next) {
@@ -314,7 +315,7 @@ export class Feed implements Flushable, ServedLog {
    * one turn of the event loop.
    */
   finishJoin(join: Join, seq: number, provedSeq = seq): JoinOutcome {
-    // A removal up to `seq` no longer counts: the user has joined again since.
+    // Ignore a removal at or before `seq`: the user has joined again since.
     if (join.left !== undefined && join.left.seq > seq) {
       this.#joins.delete(join)
       return { kind: 'left', change: join.left }

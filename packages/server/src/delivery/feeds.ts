@@ -320,7 +320,7 @@ export class Feeds implements FeedHost {
         const isWhole = changes.length === Math.min(repairPage, to - from + 1)
         if (!isWhole) feed.correctHead(changes.at(-1)?.seq ?? 0)
         if (!feed.isLagging) this.caughtUp(feed)
-        // A removal in the page may have unsubscribed the last subscriber of the feed.
+        // The page may contain the removal of the feed's last subscriber.
         this.release(feed)
       } catch (error) {
         this.#options.observer.repairFailed(error)

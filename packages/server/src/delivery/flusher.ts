@@ -58,8 +58,8 @@ export class Flusher {
             sliceAtMs = this.#nowMs()
           }
         } catch (problem) {
-          // A failure of one feed must not stop the delivery of the others. The failed feed stays
-          // undelivered, so its subscribers get no checkpoint past the failure.
+          // A failure of one feed must not stop the delivery of other feeds. The changes of the
+          // failed feed stay undelivered, so its subscribers get no checkpoint that covers them.
           this.#onProblem(problem)
         }
       }

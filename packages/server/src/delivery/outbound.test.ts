@@ -21,7 +21,7 @@ function open(budget = new OutboundBudget(), isReading = false) {
 }
 
 describe('the outgoing queue of a connection', () => {
-  it('[SLOW1] writes frames at once while the transport accepts bytes, later in order', () => {
+  it('[SLOW1] writes frames at once while the transport has room, and queues later frames', () => {
     const { transport, outbound, budget } = open()
     const frames = Array.from({ length: 20 }, () => frameOfBytes(10_000))
     for (const frame of frames) outbound.send(frame)
@@ -161,7 +161,7 @@ describe('the outgoing queue of a connection', () => {
     expect(failed).toEqual(failed.map((_, index) => (index < closed ? 1 : 0)))
   })
 
-  it('[SLOW1] closes a connection over its limit with code `slow` and asks to retry', () => {
+  it('[SLOW1] closes a connection over its limit with code `slow`, and asks the client to reconnect', () => {
     const transport = new RecordingTransport()
     transport.isReading = false
     let closed = 0

@@ -15,7 +15,7 @@ export const outboundLimits = {
   connectionMaxBytes: 1_048_576,
   /** Maximum number of queued bytes of all connections of the server. Shared frames count once. */
   serverMaxBytes: 50_331_648,
-  /** Number of buffered bytes from which on a transport gets no more. */
+  /** Number of buffered bytes at which the queue stops passing items to a transport. */
   transportMaxBytes: 65_536,
   /** Maximum time without any progress while a client has something unread. */
   stalledMaxMs: 10_000,

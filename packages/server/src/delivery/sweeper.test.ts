@@ -262,7 +262,7 @@ describe('the sweeper', () => {
     expect(ada.transport.eventsNamed('checkpoint')).toEqual([{ cursor: 'cursor 20' }])
   })
 
-  it("[CP1] a checkpoint leaves out events after the sweep's start or position", async () => {
+  it("[CP1] events after a sweep's start or position get a later checkpoint", async () => {
     const { fixture, answers, sweeper } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -318,7 +318,7 @@ describe('the sweeper', () => {
     expect(stale).toEqual([['ada', 4]])
   })
 
-  it('[CP1] queues the checkpoint behind the changes sent before', async () => {
+  it('[CP1] a slow client receives the checkpoint after all changes sent before it', async () => {
     const { fixture, sweep } = open()
     const ada = await fixture.subscribe('ada', 0)
     ada.transport.isReading = false
@@ -332,7 +332,7 @@ describe('the sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2, 3, 4, 5])
   })
 
-  it('[TAIL1, CP1] repeats a sweep that reached its limit at once; the last sends checkpoints', async () => {
+  it('[TAIL1, CP1] a sweep at its limit is continued at once; the last sweep sends checkpoints', async () => {
     const { fixture, sweep, asked } = open()
     const ada = await fixture.subscribe('ada', 0)
     fixture.appendMessages(2)
@@ -346,7 +346,7 @@ describe('the sweeper', () => {
     expect(ada.transport.seqsOf(conversation)).toEqual([1, 2])
   })
 
-  it('[ACL2] reports the start of complete sweeps only, after their revocations', async () => {
+  it('[ACL2] reports the start time of complete sweeps only, after their revoked sessions', async () => {
     const { fixture, sweep, applied, revoked } = open()
     fixture.clock.advance(5)
     await sweep({ position: 20, cut: true, revokedSessions: ['one'] }, { position: 30, revokedSessions: ['two'] })

@@ -214,8 +214,8 @@ export class Sweeper<At extends Place> {
     observer.swept(clock.nowMs() - startedAtMs, repaired)
     if (!swept.cut) this.#options.onApplied(startedAtMs)
     for (const connection of connections) if (connection.owedMarkers.size > 0) this.#options.onOwed(connection)
-    // The sweep reached a limit, so read the rest first: with a wait in between, the sweeper would
-    // fall behind under load.
+    // The sweep reached its limit and has not read everything. Read on before waiting for
+    // deliveries: with a wait in between, the sweeper would fall behind under load.
     if (swept.cut) return true
     if (feeds.lagging.size > 0) await Promise.race([feeds.whenCaughtUp(), this.#pause(sweeperTimings.catchUpMaxMs)])
     if (history !== this.#history) return true
@@ -238,7 +238,8 @@ export class Sweeper<At extends Place> {
   #sendCheckpoints(covers: boolean, startedAtMs: number): void {
     const { feeds, connections } = this.#options
     const { position } = this.#place
-    // Send checkpoints at most about once a second, and none with the position of the last one.
+    // Send checkpoints at most about once a second. While a long transaction holds the position
+    // back, do not send the same cursor again.
     if (startedAtMs - this.#lastCheckpointsAtMs < sweeperTimings.checkpointGapMs) return
     if (!covers && position === this.#lastCheckpointPosition) return
     const lagging = [...feeds.lagging]

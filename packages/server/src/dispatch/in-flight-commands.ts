@@ -1,8 +1,8 @@
 /**
- * Wraps the handlers of all commands, on every transport. Takes the cost of each command (rule
- * LIM3) and counts the commands in flight. It can be closed, so that a stopping server answers
- * every command in flight before it ends. Commands that arrive after closing are refused, with an
- * error which guarantees that they were not run.
+ * Wraps the handlers of all commands, on every transport. Takes the cost of each command from the
+ * user's rate limits (rule LIM3), and counts the commands in flight. It can be closed, so that a
+ * stopping server answers every command in flight before it ends. Commands that arrive after
+ * closing are refused, with an error which guarantees that they were not run.
  */
 import { ChorusError, type CommandInput, type CommandName, type CommandResult } from '@chorus/protocol'
 import type { Clock, Timer } from '../support/clock.ts'

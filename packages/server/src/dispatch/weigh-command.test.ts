@@ -1,4 +1,4 @@
-/** Tests what a command takes from the rate limits of its user, before and after it runs. */
+/** Tests which cost a command takes from the rate limits of its user, before and after it runs. */
 import { randomUUID } from 'node:crypto'
 import type { ChorusError } from '@chorus/protocol'
 import { commands, type CommandInput, type CommandName } from '@chorus/protocol'
@@ -58,8 +58,8 @@ const ids = (count: number): string[] => Array.from({ length: count }, () => ran
 
 describe('the cost of a command', () => {
   it('[LIM3] every command that appends to a log takes from the message budget', async () => {
-    // These commands change something but append nothing to a log. All others must take from the
-    // budget `sends`.
+    // These commands change something but append nothing to a log. All other commands that change
+    // something must take from the budget `sends`.
     const requestsOnly = [
       'mark-read',
       'revoke-session',

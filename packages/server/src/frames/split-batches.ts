@@ -21,7 +21,8 @@ export function splitBatches(changes: readonly LoggedChange[]): LoggedChange[][]
       (batch.length > 0 && bytes + change.json.length > limits.pageMaxBytes)
     )
       end()
-    // The removal of a member is sent in an event of its own, right before it takes effect.
+    // Put a member's removal into an event of its own, which is sent right before the removal takes
+    // effect.
     if (change.effect?.kind === 'left') end()
     batch.push(change)
     bytes += change.json.length

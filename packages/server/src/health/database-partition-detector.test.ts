@@ -98,7 +98,8 @@ describe('a server that has lost its database', () => {
     await all.pass(60_000, false)
     expect(all.moves()).toBe(0)
 
-    // The last report of the other server is healthy but old, because no report follows it.
+    // The last report of the other server says that it was healthy. But this report is old by now,
+    // because no newer one followed.
     const stale = setUp()
     await stale.pass(3_000, true)
     stale.lose()

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { foreignEpochIntervalMs, EpochMismatchWatcher } from './epoch-mismatch-watcher.ts'
 
-it('[RES2] many hints with another epoch trigger one check, and later ones another', async () => {
+it('[RES2] many hints with another epoch trigger one check; later hints trigger another check', async () => {
   const clock = new ManualClock()
   let asked = 0
   const failures: unknown[] = []

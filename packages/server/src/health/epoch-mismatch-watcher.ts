@@ -11,8 +11,8 @@ export const foreignEpochIntervalMs = 2_000
 export interface EpochMismatchWatcherOptions {
   readonly clock: Clock
   /**
-   * Reads the epoch from the database. If it has changed, the checking part notifies its own
-   * listeners.
+   * Reads the epoch from the database. If the epoch has changed, this function itself notifies the
+   * rest of the server.
    */
   readonly recheck: () => Promise<void>
   readonly onFailed: (error: unknown) => void

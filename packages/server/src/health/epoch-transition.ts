@@ -1,8 +1,8 @@
 /**
  * Handles a new database epoch, after a failover or a restored backup (rule RES2). All state of the
  * old epoch is dropped in the same turn of the event loop in which the new epoch is noticed. The
- * server serves clients again when it knows the position in the new epoch, and asks the database
- * for it until it answers.
+ * server serves clients again when it knows the position in the new epoch. It asks the database for
+ * this position until the database answers.
  */
 import type { Clock, Timer } from '../support/clock.ts'
 

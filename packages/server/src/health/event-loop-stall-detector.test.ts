@@ -111,7 +111,7 @@ describe('events after a stall of the process', () => {
     expect(transport.frames).toHaveLength(20)
   })
 
-  it('[SLOW1] limits the bytes of events held after a stall, not the time', async () => {
+  it('[SLOW1] limits the bytes of events held after a stall, not how long they wait', async () => {
     const { clock, budget, watch, outbound, failures } = open()
     clock.freeze(2_000)
     outbound.send(frame)

@@ -56,8 +56,8 @@ export class EventLoopStallDetector {
   mayDeliver(): boolean {
     if (!this.#isLookedAt) {
       this.#isLookedAt = true
-      // Resets the flag at the end of this turn of the event loop, so that the next turn checks
-      // again.
+      // At the end of this turn of the event loop, reset the flag, so that the clock is checked
+      // again in the next turn.
       setImmediate(() => {
         this.#isLookedAt = false
       })

@@ -1,6 +1,6 @@
 /**
- * Registry of all servers, with the information whether each one reaches the database. It is stored
- * in Redis, so that it can be read while the database is unreachable. Each server writes its own
+ * Registry of all servers. It records whether each server reaches the database, and is stored in
+ * Redis, so that servers can read it while the database is unreachable. Each server writes its own
  * entry and reads the others in one step. The script returns only ages, measured by the clock of
  * Redis, so clocks of different machines are never compared. If Redis loses the registry, the
  * servers do not see each other for a second.

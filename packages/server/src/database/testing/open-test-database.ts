@@ -55,8 +55,8 @@ async function openEmbedded(): Promise<TestDatabase> {
 }
 
 /**
- * Returns the folder of the template database. The first test file of a run creates it: that takes
- * seconds, a copy does not.
+ * Returns the folder of the template database. The first test file of a run creates it, which takes
+ * seconds. The other test files copy it, which is fast.
  */
 async function makeTemplate(): Promise<string> {
   const template = embeddedTemplateOf(process.ppid)

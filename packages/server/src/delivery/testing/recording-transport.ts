@@ -2,7 +2,10 @@
 import { Frame, type Outgoing } from '../../frames/frame.ts'
 import type { Transport } from '../outbound.ts'
 
-/** The fields of all events. A test reads only the fields of its own event. */
+/**
+ * Payload of an event, typed with the fields of all events. A test reads only the fields that its
+ * event has.
+ */
 export interface RecordedPayload {
   readonly conversation: string
   readonly changes: readonly {
