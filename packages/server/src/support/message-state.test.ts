@@ -12,9 +12,13 @@ const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =
 describe('the state of messages in cached changes', () => {
   it('[ERASE1] reads the state of a message from the start of its JSON, whatever its text', () => {
     const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
-    expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3, isRewrite: false })
-    expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5, isRewrite: true })
-    expect([messageChange(3, trap), deletionChange(5, 3)].map(isRewrite)).toEqual([false, true])
+    expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3 })
+    expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5 })
+    expect([messageChange(3, trap), editChange(5, 3, trap), deletionChange(5, 3)].map(isRewrite)).toEqual([
+      false,
+      true,
+      true,
+    ])
     expect(messageStateOf(memberChange(4, 'member.left', 'ada'))).toBeUndefined()
   })
 

@@ -14,11 +14,6 @@ export interface MessageState {
   /** Seq of the message. */
   readonly target: number
   readonly version: number
-  /**
-   * True if the change is an edit or a deletion. Earlier texts of the message must then no longer
-   * be shown.
-   */
-  readonly isRewrite: boolean
   /** Index in the JSON where the message begins. */
   readonly at: number
 }
@@ -30,7 +25,7 @@ export interface MessageState {
 export const rewriteTypes = messageChangeTypes.filter((type) => type !== 'message.created')
 
 const pattern = new RegExp(
-  `^\\{"seq":\\d+,"at":"[^"]*","actor":"[^"]*","type":"(${messageChangeTypes.join('|').replaceAll('.', '\\.')})"` +
+  `^\\{"seq":\\d+,"at":"[^"]*","actor":"[^"]*","type":"(?:${messageChangeTypes.join('|').replaceAll('.', '\\.')})"` +
     `,"message":(\\{"conversation":"[^"]*","seq":(\\d+),"version":(\\d+),)`,
 )
 
@@ -40,17 +35,25 @@ const pattern = new RegExp(
 export function messageStateOf({ json }: LoggedChange): MessageState | undefined {
   const found = pattern.exec(json)
   if (found === null) return undefined
-  const [head, type, message, target, version] = found as unknown as [string, string, string, string, string]
+  const [head, message, target, version] = found as unknown as [string, string, string, string]
   return {
     target: Number(target),
     version: Number(version),
-    isRewrite: type !== 'message.created',
     at: head.length - message.length,
   }
 }
 
-export function isRewrite(change: LoggedChange): boolean {
-  return messageStateOf(change)?.isRewrite === true
+const typeKey = '"type":"'
+
+/**
+ * Returns true if the change is an edit or a deletion: earlier texts of the message must then no
+ * longer be shown. Looks only at the type, because this is asked
+ * about every sent message. The first `"type":"` of a change is its type: a seq, a time and a user id
+ * come before it.
+ */
+export function isRewrite({ json }: LoggedChange): boolean {
+  const typeAt = json.indexOf(typeKey) + typeKey.length
+  return rewriteTypes.some((type) => json.startsWith(type, typeAt) && json[typeAt + type.length] === '"')
 }
 
 /** Last edit or deletion of each message, by the seq of the message. */
@@ -63,8 +66,8 @@ export type Rewrites = ReadonlyMap<number, LoggedChange>
 export function collectRewrites(changes: Iterable<LoggedChange>): Rewrites | undefined {
   let rewrites: Map<number, LoggedChange> | undefined
   for (const change of changes) {
-    const state = messageStateOf(change)
-    if (state?.isRewrite !== true) continue
+    const state = isRewrite(change) ? messageStateOf(change) : undefined
+    if (state === undefined) continue
     rewrites ??= new Map()
     const known = rewrites.get(state.target)
     if (known === undefined || known.seq < change.seq) rewrites.set(state.target, change)
@@ -98,8 +101,8 @@ export function withNewestState(changes: readonly LoggedChange[]): readonly Logg
     const change = changes[index] as LoggedChange
     settled.push(rewritten(change, rewrites))
     if (change.effect?.kind === 'left') rewrites = new Map()
-    const state = messageStateOf(change)
-    if (state?.isRewrite === true && !rewrites.has(state.target)) rewrites.set(state.target, change)
+    const state = isRewrite(change) ? messageStateOf(change) : undefined
+    if (state !== undefined && !rewrites.has(state.target)) rewrites.set(state.target, change)
   }
   return settled.reverse()
 }
