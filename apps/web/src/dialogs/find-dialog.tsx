@@ -27,14 +27,77 @@ import { byRank, channelSeemsToMatch, personSeemsToMatch, rankChannel, rankPerso
 const askedMax = 20
 
 export function FindDialog({ onClose }: { readonly onClose: () => void }) {
+  const [query, setQuery] = useState('')
+  const wanted = query.trim()
+  const { mine, people, channels, state } = useResults(wanted)
+  const commands = useCommands(onClose)
+  const toOption = useOptions(onClose)
+
+  const commandsFound = byRank(
+    commands.filter(({ label }) => rankMatch(label, wanted) !== 'none'),
+    ({ label }) => rankMatch(label, wanted),
+  )
+  const groups: RankedGroup[] = [
+    { label: wanted === '' ? 'Recent' : 'Conversations', rank: mine.rank, options: mine.results.map(toOption.mine) },
+    { label: 'People', rank: people.rank, options: people.results.map(toOption.person) },
+    { label: 'Channels', rank: channels.rank, options: channels.results.map(toOption.channel) },
+    {
+      label: 'Commands',
+      rank: bestOf(commandsFound, ({ label }) => rankMatch(label, wanted)),
+      options: wanted === '' ? commands.slice(0, 3) : commandsFound,
+    },
+  ]
+  // Put the group with the best match first, because Enter opens the first result. Groups of equal
+  // rank keep their order.
+  if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
+
+  // Without a connection the server cannot respond, so Enter chooses among the results from this
+  // device.
+  const isConnected = useIsConnected()
+  return (
+    <Dialog title='Find' look='palette' onClose={onClose}>
+      <OptionField
+        label='Find people, channels and commands'
+        placeholder='Find people, channels and commands'
+        value={query}
+        onValue={setQuery}
+        groups={groups}
+        isSearching={state === 'searching' && isConnected && wanted !== ''}
+        isCertain={groups[0]?.rank === orderOf('exact')}
+        before={<Search aria-hidden='true' />}
+        empty={
+          state === 'searching'
+            ? 'Searching…'
+            : state === 'failed'
+              ? 'Can’t search people and channels right now.'
+              : `Nothing found for “${wanted}”.`
+        }
+      />
+    </Dialog>
+  )
+}
+
+interface Ranked<Result> {
+  readonly results: readonly Result[]
+  /** Rank of the best result. Lower is better. */
+  readonly rank: number
+}
+
+interface Results {
+  /** Conversations of the user. All of them while nothing is typed. */
+  readonly mine: Ranked<ConversationSummary>
+  /** People with whom none of these conversations is a direct one. */
+  readonly people: Ranked<User>
+  /** Channels that are not among these conversations. */
+  readonly channels: Ranked<Conversation>
+  readonly state: 'searching' | 'failed' | 'done'
+}
+
+/** Searches on this device and at the server. Renders again when results arrive. */
+function useResults(wanted: string): Results {
   const chat = useChat()
   const { user: me } = useMe()
   const conversations = useConversations()
-  const signOut = useSignOut()
-  const [query, setQuery] = useState('')
-  const wanted = query.trim()
-  const bare = wanted.replace(/^[@#]/, '')
-
   const findPeople = useCallback(
     async (q: string): Promise<readonly User[]> => (q === '' ? [] : chat.findUsers(q, askedMax)),
     [chat],
@@ -46,17 +109,7 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
   const people = useFound(wanted, findPeople, personSeemsToMatch)
   const channels = useFound(wanted, findChannels, channelSeemsToMatch)
 
-  const go = (conversation: string): void => {
-    onClose()
-    navigate({ at: 'conversation', conversation })
-  }
-  const after = (action: () => void): (() => void) => {
-    return () => {
-      onClose()
-      action()
-    }
-  }
-
+  const bare = wanted.replace(/^[@#]/, '')
   const rankOfMine = (conversation: ConversationSummary): Rank => {
     const partner = partnerOf(conversation, me.id)
     return rankBest([titleOf(conversation, me.id), ...(partner === undefined ? [] : [partner.handle])], bare)
@@ -69,24 +122,92 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
           rankOfMine,
         )
   const partners = new Set(mine.map((conversation) => partnerOf(conversation, me.id)?.id))
-  const strangers = byRank(
-    people.results.filter(({ id }) => id !== me.id && !partners.has(id)),
-    (user) => rankPerson(user, wanted),
-  )
   const listed = new Set(mine.map(({ id }) => id))
-  const elsewhere = byRank(
-    channels.results.filter(({ id }) => !listed.has(id)),
-    (channel) => rankChannel(channel, wanted),
-  )
+  const states = [people.state, channels.state]
+  return {
+    mine: { results: mine, rank: bestOf(mine, rankOfMine) },
+    people: ranked(
+      people.results.filter(({ id }) => id !== me.id && !partners.has(id)),
+      (user) => rankPerson(user, wanted),
+    ),
+    channels: ranked(
+      channels.results.filter(({ id }) => !listed.has(id)),
+      (channel) => rankChannel(channel, wanted),
+    ),
+    state: states.includes('searching') ? 'searching' : states.includes('failed') ? 'failed' : 'done',
+  }
+}
 
-  const commands: Option[] = [
+function ranked<Result>(found: readonly Result[], rank: (result: Result) => Rank): Ranked<Result> {
+  const results = byRank(found, rank)
+  return { results, rank: bestOf(results, rank) }
+}
+
+interface Options {
+  readonly mine: (conversation: ConversationSummary) => Option
+  readonly person: (user: User) => Option
+  readonly channel: (channel: Conversation) => Option
+}
+
+/** Returns functions that turn results into options. Choosing an option opens its conversation. */
+function useOptions(onClose: () => void): Options {
+  const chat = useChat()
+  const { user: me } = useMe()
+  const open = (conversation: string): void => navigate({ at: 'conversation', conversation })
+  return {
+    mine: (conversation) => ({
+      key: conversation.id,
+      label: titleOf(conversation, me.id),
+      ...(conversation.unread > 0 ? { detail: `${conversation.unread} unread` } : {}),
+      picture: <ConversationAvatar conversation={conversation} sizePx={32} />,
+      onChoose: () => {
+        onClose()
+        open(conversation.id)
+      },
+    }),
+    person: (user) => ({
+      key: user.id,
+      label: user.name,
+      detail: `@${user.handle}`,
+      picture: <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={32} />,
+      onChoose: () => {
+        onClose()
+        const created = chat.createConversation({ kind: 'direct', members: [user.id] })
+        attempt(
+          created.then(({ id }) => open(id)),
+          'Couldn’t open the conversation',
+        )
+      },
+    }),
+    channel: (channel) => ({
+      key: channel.id,
+      label: channel.name ?? 'Channel',
+      detail: channel.role === null ? 'Join' : '',
+      picture: <ConversationAvatar conversation={channel} sizePx={32} />,
+      onChoose: () => {
+        onClose()
+        const joined = chat.joinChannel(channel.id)
+        attempt(
+          joined.then(() => open(channel.id)),
+          'Couldn’t join',
+        )
+      },
+    }),
+  }
+}
+
+/** Returns the commands of the application. A command that opens no other overlay closes the dialog. */
+function useCommands(onClose: () => void): readonly Option[] {
+  const signOut = useSignOut()
+  const after = (action: () => void) => (): void => {
+    onClose()
+    action()
+  }
+  const openSettings = after(() => navigate({ at: 'settings', section: 'profile' }))
+  return [
     command('New conversation', <SquarePen />, () => openOverlay('new-conversation')),
     command('Browse channels', <Hash />, () => openOverlay('browse-channels')),
-    command(
-      'Settings',
-      <Settings />,
-      after(() => navigate({ at: 'settings', section: 'profile' })),
-    ),
+    command('Settings', <Settings />, openSettings),
     command(
       'Light theme',
       <Sun />,
@@ -105,93 +226,6 @@ export function FindDialog({ onClose }: { readonly onClose: () => void }) {
     command('Keyboard shortcuts', <CircleQuestionMark />, () => openOverlay('keyboard')),
     command('Sign out', <LogOut />, after(signOut)),
   ]
-  const commandsFound = byRank(
-    commands.filter(({ label }) => rankMatch(label, wanted) !== 'none'),
-    ({ label }) => rankMatch(label, wanted),
-  )
-
-  const groups: RankedGroup[] = [
-    {
-      label: wanted === '' ? 'Recent' : 'Conversations',
-      rank: bestOf(mine, rankOfMine),
-      options: mine.map((conversation) => ({
-        key: conversation.id,
-        label: titleOf(conversation, me.id),
-        ...(conversation.unread > 0 ? { detail: `${conversation.unread} unread` } : {}),
-        picture: <ConversationAvatar conversation={conversation} sizePx={32} />,
-        onChoose: () => go(conversation.id),
-      })),
-    },
-    {
-      label: 'People',
-      rank: bestOf(strangers, (user) => rankPerson(user, wanted)),
-      options: strangers.map((user) => ({
-        key: user.id,
-        label: user.name,
-        detail: `@${user.handle}`,
-        picture: <Avatar id={user.id} name={user.name} picture={user.avatar} sizePx={32} />,
-        onChoose: after(() =>
-          attempt(
-            chat
-              .createConversation({ kind: 'direct', members: [user.id] })
-              .then(({ id }) => navigate({ at: 'conversation', conversation: id })),
-            'Couldn’t open the conversation',
-          ),
-        ),
-      })),
-    },
-    {
-      label: 'Channels',
-      rank: bestOf(elsewhere, (channel) => rankChannel(channel, wanted)),
-      options: elsewhere.map((channel) => ({
-        key: channel.id,
-        label: channel.name ?? 'Channel',
-        detail: channel.role === null ? 'Join' : '',
-        picture: <ConversationAvatar conversation={channel} sizePx={32} />,
-        onChoose: after(() =>
-          attempt(
-            chat.joinChannel(channel.id).then(() => navigate({ at: 'conversation', conversation: channel.id })),
-            'Couldn’t join',
-          ),
-        ),
-      })),
-    },
-    {
-      label: 'Commands',
-      rank: bestOf(commandsFound, ({ label }) => rankMatch(label, wanted)),
-      options: wanted === '' ? commands.slice(0, 3) : commandsFound,
-    },
-  ]
-  // Put the group with the best match first, because Enter opens the first result. Groups of equal
-  // rank keep their order.
-  if (wanted !== '') groups.sort((left, right) => left.rank - right.rank)
-
-  // Without a connection the server cannot respond, so Enter chooses among the results from this
-  // device.
-  const isConnected = useIsConnected()
-  const isSearching = people.state === 'searching' || channels.state === 'searching'
-  const hasFailed = people.state === 'failed' || channels.state === 'failed'
-  return (
-    <Dialog title='Find' look='palette' onClose={onClose}>
-      <OptionField
-        label='Find people, channels and commands'
-        placeholder='Find people, channels and commands'
-        value={query}
-        onValue={setQuery}
-        groups={groups}
-        isSearching={isSearching && isConnected && wanted !== ''}
-        isCertain={groups[0]?.rank === orderOf('exact')}
-        before={<Search aria-hidden='true' />}
-        empty={
-          isSearching
-            ? 'Searching…'
-            : hasFailed
-              ? 'Can’t search people and channels right now.'
-              : `Nothing found for “${wanted}”.`
-        }
-      />
-    </Dialog>
-  )
 }
 
 function command(label: string, picture: Option['picture'], onChoose: () => void): Option {

@@ -44,6 +44,7 @@ export type DraftStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem' | 
 export function createDrafts(user: string, storage: DraftStorage | undefined): Drafts {
   const prefix = prefixOf(user)
   const listeners = new Set<() => void>()
+  let watching: AbortController | undefined
   const drafts = new Map<string, Draft>()
   /**
    * The string in storage from which each draft in memory was parsed. If storage has another
@@ -61,9 +62,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     drafts.delete(conversation)
     sources.delete(conversation)
   }
-  const forgetAll = (): void => {
-    for (const conversation of [...drafts.keys()]) forget(conversation)
-  }
+  const forgetAll = (): void => [...drafts.keys()].forEach(forget)
   const tell = (): void => {
     for (const listener of listeners) listener()
   }
@@ -102,12 +101,7 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
       else {
         const source = serialize(draft)
         if (source !== null && present === null) makeRoom(prefix, storage)
-        const isStored = tryTo(() => {
-          if (source === null) storage?.removeItem(prefix + conversation)
-          else storage?.setItem(prefix + conversation, source)
-          return storage !== undefined
-        })
-        if (isStored === true) {
+        if (store(prefix + conversation, source, storage)) {
           unstored.delete(conversation)
           sources.set(conversation, source)
         } else unstored.add(conversation)
@@ -117,18 +111,23 @@ export function createDrafts(user: string, storage: DraftStorage | undefined): D
     subscribe(listener) {
       if (listeners.size === 0) {
         forgetAll()
-        window.addEventListener('storage', followStorage)
-        window.addEventListener('pageshow', followShow)
+        watching = watchWindow(followStorage, followShow)
       }
       listeners.add(listener)
       return () => {
         listeners.delete(listener)
-        if (listeners.size > 0) return
-        window.removeEventListener('storage', followStorage)
-        window.removeEventListener('pageshow', followShow)
+        if (listeners.size === 0) watching?.abort()
       }
     },
   }
+}
+
+/** Calls the listeners until the returned controller is aborted. */
+function watchWindow(onStorage: (event: StorageEvent) => void, onShow: () => void): AbortController {
+  const watching = new AbortController()
+  window.addEventListener('storage', onStorage, { signal: watching.signal })
+  window.addEventListener('pageshow', onShow, { signal: watching.signal })
+  return watching
 }
 
 /** Removes every draft of a user from this browser. Called after the user signed out. */
@@ -159,6 +158,16 @@ function tryTo<Result>(access: () => Result): Result | undefined {
 function keysOf(prefix: string, storage: DraftStorage | undefined): string[] {
   const keys = tryTo(() => Array.from({ length: storage?.length ?? 0 }, (_, index) => storage?.key(index)))
   return (keys ?? []).filter((key) => typeof key === 'string').filter((key) => key.startsWith(prefix))
+}
+
+/** Writes an item, or removes it for null. Returns false if storage failed or is missing. */
+function store(key: string, source: string | null, storage: DraftStorage | undefined): boolean {
+  const isStored = tryTo(() => {
+    if (source === null) storage?.removeItem(key)
+    else storage?.setItem(key, source)
+    return storage !== undefined
+  })
+  return isStored === true
 }
 
 /** Removes the oldest drafts if another draft would exceed the limit. */
