@@ -24,32 +24,40 @@ function table(head, rows) {
 
 const generated = 'Generated from the code by `npm run docs`. Do not edit.'
 
-async function buildReference() {
-  const protocol = await load('packages/protocol/dist/index.js')
-  const { describeSettings } = await load('packages/server/dist/config/config.js')
+async function metricRows() {
   const { Metrics } = await load('packages/server/dist/support/metrics.js')
   const metrics = new Metrics()
-  const metricRows = (await metrics.describe()).map(({ name, type, help }) => [`\`${name}\``, type, help])
+  const rows = (await metrics.describe()).map(({ name, type, help }) => [`\`${name}\``, type, help])
   metrics.stop()
+  return rows
+}
 
-  const commands = Object.values(protocol.commands)
-  const routes = commands.map((command) => [
+function commandRows(commands) {
+  return Object.values(commands).map((command) => [
     `\`${command.name}\``,
     command.route === undefined ? '' : `\`${command.route.method} ${command.route.path}\` → ${command.route.status}`,
     command.event === undefined ? '' : `\`${command.event.name}\``,
     `${command.summary}${command.auth === 'none' ? ' (no session needed)' : ''}`,
   ])
+}
 
+/** Returns a row for each limit. The meaning of a limit is its comment. */
+function limitRows(limits) {
   const limitsSource = readFileSync(join(root, 'packages/protocol/src/limits.ts'), 'utf8')
-  const limitRows = [...limitsSource.matchAll(/\/\*\* (.+?) \*\/\s+(\w+):/gs)].map(([, meaning, name]) => [
+  const rows = [...limitsSource.matchAll(/\/\*\* (.+?) \*\/\s+(\w+):/gs)].map(([, meaning, name]) => [
     `\`${name}\``,
-    protocol.limits[name],
+    limits[name],
     meaning.replace(/\s*\n\s*\*\s*/g, ' '),
   ])
-  if (limitRows.length !== Object.keys(protocol.limits).length) {
+  if (rows.length !== Object.keys(limits).length) {
     problems.push('packages/protocol/src/limits.ts: a limit has no comment')
   }
+  return rows
+}
 
+async function buildReference() {
+  const protocol = await load('packages/protocol/dist/index.js')
+  const { describeSettings } = await load('packages/server/dist/config/config.js')
   return {
     'errors.md': `# Errors
 
@@ -73,7 +81,7 @@ ${table(
 
 ${generated} The source is \`packages/protocol/src/limits.ts\`.
 
-${table(['limit', 'value', 'meaning'], limitRows)}
+${table(['limit', 'value', 'meaning'], limitRows(protocol.limits))}
 `,
     'configuration.md': `# Environment variables
 
@@ -92,7 +100,7 @@ ${generated} The source is \`packages/server/src/support/metrics.ts\`.
 
 Prometheus reads them from \`/metrics\` on \`METRICS_PORT\`. Units are in the names.
 
-${table(['metric', 'type', 'meaning'], metricRows)}
+${table(['metric', 'type', 'meaning'], await metricRows())}
 `,
     'commands.md': `# Commands
 
@@ -100,7 +108,7 @@ ${generated} The source is \`packages/protocol/src/commands/\`; the schemas are 
 
 All commands of a client, with their transports. [wire.md](../wire.md) describes how to send them.
 
-${table(['command', 'HTTP', 'Socket.IO event', 'does'], routes)}
+${table(['command', 'HTTP', 'Socket.IO event', 'does'], commandRows(protocol.commands))}
 `,
     'openapi.json': `${JSON.stringify(protocol.buildOpenApiDocument('http://127.0.0.1:3000'), null, 2)}\n`,
   }

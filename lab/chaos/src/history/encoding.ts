@@ -192,23 +192,8 @@ export class LineDecoder {
           member: this.#nameOf(number(10)),
         }
       }
-      case 's': {
-        const connection = tuple[9] === undefined ? undefined : this.#nameOf(number(9))
-        const send: InvokeEvent = {
-          op: 'send',
-          type: 'invoke',
-          t,
-          id: number(2) + this.#idOffset,
-          process: this.#nameOf(number(3)),
-          user: this.#nameOf(number(4)),
-          conversation: this.#nameOf(number(5)),
-          clientId: tuple[6] as string,
-          hash: number(7),
-          order: orders[number(8)] ?? 'none',
-          ...(connection !== undefined && { connection }),
-        }
-        return send
-      }
+      case 's':
+        return this.#decodeSend(tuple, t)
       case 'k': {
         const seq = number(4)
         return {
@@ -221,17 +206,7 @@ export class LineDecoder {
         }
       }
       case 'p': {
-        const flat = tuple[5] as readonly number[]
-        const items: PageItem[] = []
-        for (let index = 0; index + 3 < flat.length; index += 4) {
-          const seq = flat[index] ?? 0
-          items.push({
-            seq,
-            version: seq + (flat[index + 1] ?? 0),
-            sender: this.#nameOf(flat[index + 2] ?? -1),
-            hash: flat[index + 3] ?? 0,
-          })
-        }
+        const items = this.#decodeItems(tuple[5] as readonly number[])
         const flags = number(4)
         return {
           op: 'page',
@@ -244,5 +219,38 @@ export class LineDecoder {
       default:
         throw new UnreadableLine(`begins with ${JSON.stringify(tuple[0])}, which is no kind of line`)
     }
+  }
+
+  #decodeSend(tuple: readonly unknown[], t: number): InvokeEvent {
+    const number = (index: number) => tuple[index] as number
+    const connection = tuple[9] === undefined ? undefined : this.#nameOf(number(9))
+    return {
+      op: 'send',
+      type: 'invoke',
+      t,
+      id: number(2) + this.#idOffset,
+      process: this.#nameOf(number(3)),
+      user: this.#nameOf(number(4)),
+      conversation: this.#nameOf(number(5)),
+      clientId: tuple[6] as string,
+      hash: number(7),
+      order: orders[number(8)] ?? 'none',
+      ...(connection !== undefined && { connection }),
+    }
+  }
+
+  /** Decodes the messages of a page, four numbers each. */
+  #decodeItems(flat: readonly number[]): PageItem[] {
+    const items: PageItem[] = []
+    for (let index = 0; index + 3 < flat.length; index += 4) {
+      const seq = flat[index] ?? 0
+      items.push({
+        seq,
+        version: seq + (flat[index + 1] ?? 0),
+        sender: this.#nameOf(flat[index + 2] ?? -1),
+        hash: flat[index + 3] ?? 0,
+      })
+    }
+    return items
   }
 }

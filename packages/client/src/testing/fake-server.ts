@@ -559,40 +559,35 @@ export class FakeServer {
   }
 
   #route(method: string, path: string): Handler {
-    const [, , first = '', id = '', part = '', third = '', fourth = '', fifth = ''] = path
-      .split('/')
-      .map(decodeURIComponent)
-    const me = (request: IncomingMessage): string => {
-      const userId = this.sessions.get(tokenOf(request.headers.cookie))
-      if (userId === undefined) throw unauthenticated()
-      return userId
-    }
-    const mine = (request: IncomingMessage): FakeConversation => {
-      const conversation = this.conversations.get(id)
-      if (conversation?.members.has(me(request)) !== true) throw notFound()
-      return conversation
-    }
-    const command =
-      (event: string, more: Record<string, unknown> = {}): Handler =>
-      (request, body) =>
-        this.#command(me(request), event, { conversation: id, ...body, ...more })
-    switch (`${method} ${first}${part === '' ? '' : `/${part}`}`) {
+    const [, , first = '', ...rest] = path.split('/').map(decodeURIComponent)
+    return first === 'conversations' ? this.#conversationRoute(method, rest) : this.#accountRoute(method, first)
+  }
+
+  #userOf(request: IncomingMessage): string {
+    const userId = this.sessions.get(tokenOf(request.headers.cookie))
+    if (userId === undefined) throw unauthenticated()
+    return userId
+  }
+
+  #accountRoute(method: string, name: string): Handler {
+    switch (`${method} ${name}`) {
       case 'POST users':
-      case 'POST session':
         return (_request, body) => {
           const handle = String(body['handle'])
-          const known = [...this.users.values()].find((user) => user.handle === handle)
-          if (first === 'users' && known !== undefined)
+          if (this.#findUser(handle) !== undefined) {
             throw new ChorusError('conflict', 'unable to sign up; the handle is taken')
-          if (first === 'session' && known === undefined) throw unauthenticated()
-          const user = known ?? this.addUser(handle)
-          const token = createId()
-          this.sessions.set(token, user.id)
-          return { user, session: this.#session(token), cookie: token }
+          }
+          return this.#signIn(this.addUser(handle))
+        }
+      case 'POST session':
+        return (_request, body) => {
+          const user = this.#findUser(String(body['handle']))
+          if (user === undefined) throw unauthenticated()
+          return this.#signIn(user)
         }
       case 'GET session':
         return (request) => ({
-          user: this.users.get(me(request)),
+          user: this.users.get(this.#userOf(request)),
           session: this.#session(tokenOf(request.headers.cookie)),
         })
       case 'DELETE session':
@@ -610,86 +605,116 @@ export class FakeServer {
           }
         }
       case 'POST presence':
-        return command('watch')
+        return (request, body) => this.#command(this.#userOf(request), 'watch', { conversation: '', ...body })
       case 'GET sync':
-        return (request, body) => this.sync(me(request), body['cursor'] as string | undefined)
-      case 'GET conversations':
-        if (id !== '') return (request) => ({ conversation: this.toConversation(mine(request), me(request)) })
+        return (request, body) => this.sync(this.#userOf(request), body['cursor'] as string | undefined)
+      default:
+        throw notFound()
+    }
+  }
+
+  #findUser(handle: string): User | undefined {
+    return [...this.users.values()].find((user) => user.handle === handle)
+  }
+
+  #signIn(user: User): unknown {
+    const token = createId()
+    this.sessions.set(token, user.id)
+    return { user, session: this.#session(token), cookie: token }
+  }
+
+  #conversationRoute(method: string, [id = '', part = '', third = '', fourth = '', fifth = '']: string[]): Handler {
+    const mine = (request: IncomingMessage): FakeConversation => {
+      const conversation = this.conversations.get(id)
+      if (conversation?.members.has(this.#userOf(request)) !== true) throw notFound()
+      return conversation
+    }
+    const command =
+      (event: string, more: Record<string, unknown> = {}): Handler =>
+      (request, body) =>
+        this.#command(this.#userOf(request), event, { conversation: id, ...body, ...more })
+    switch (`${method} ${part}`) {
+      case 'GET ':
+        if (id !== '') return (request) => ({ conversation: this.toConversation(mine(request), this.#userOf(request)) })
         return (request) => ({
           conversations: [...this.conversations.values()]
-            .filter(({ members }) => members.has(me(request)))
-            .map((conversation) => this.toConversation(conversation, me(request))),
+            .filter(({ members }) => members.has(this.#userOf(request)))
+            .map((conversation) => this.toConversation(conversation, this.#userOf(request))),
         })
-      case 'POST conversations':
-        return (request, body) => {
-          const clientId = body['clientId']
-          if (this.isVersionOne && clientId !== undefined) {
-            throw new ChorusError('invalid', 'unable to create conversation; clientId is not known')
-          }
-          const fault = this.createFaults.shift()
-          if (fault !== undefined && fault !== 'lose') throw fault
-          const users = [me(request), ...(body['members'] as string[])].flatMap((one) => this.users.get(one) ?? [])
-          const name = typeof body['name'] === 'string' ? body['name'] : null
-          const key = `${me(request)} ${String(clientId)}`
-          const known = clientId === undefined ? undefined : this.#created.get(key)
-          const conversation = known ?? this.addConversation(body['kind'] as 'group', name, users)
-          this.#created.set(key, conversation)
-          if (fault === 'lose') this.isVersionOne ||= this.isVersionOneAfterLoss
-          if (fault === 'lose') throw new ChorusError('unknown', 'unable to create conversation; the answer was lost')
-          return { conversation: this.toConversation(conversation, me(request)), ...(known && { duplicate: true }) }
-        }
-      case 'GET conversations/members':
+      case 'POST ':
+        return (request, body) => this.#create(this.#userOf(request), body)
+      case 'GET members':
         return (request) => ({ members: this.#members(mine(request)) })
-      case 'GET conversations/live':
+      case 'GET live':
         return () => ({ values: [] })
-      case 'GET conversations/changes':
+      case 'GET changes':
         return (request, body) => {
           const conversation = mine(request)
           const all = conversation.changes.map(({ change }) => change).filter(({ seq }) => seq > Number(body['after']))
           const limit = Number(body['limit'] ?? 50)
           return { changes: all.slice(0, limit), seq: this.top(conversation), more: all.length > limit }
         }
-      case 'GET conversations/messages':
-        return (request, body) => {
-          if (third !== '') {
-            const message = this.page(mine(request), me(request), { limit: 100_000 }).messages.find(
-              ({ seq }) => seq === Number(third),
-            )
-            if (message === undefined) throw notFound()
-            return { message }
-          }
-          const at = Object.fromEntries(Object.entries(body).map(([name, value]) => [name, Number(value)]))
-          return this.page(mine(request), me(request), at)
-        }
-      case 'POST conversations/messages':
+      case 'GET messages':
+        return (request, body) => this.#read(mine(request), this.#userOf(request), third, body)
+      case 'POST messages':
         return command('send')
-      case 'PATCH conversations/messages':
+      case 'PATCH messages':
         return command('edit', { seq: Number(third) })
-      case 'DELETE conversations/messages':
+      case 'DELETE messages':
         return command(fourth === '' ? 'delete' : 'unreact', { seq: Number(third), emoji: fifth })
-      case 'PUT conversations/messages':
+      case 'PUT messages':
         return command('react', { seq: Number(third), emoji: fifth })
-      case 'PUT conversations/read':
+      case 'PUT read':
         return command('read')
-      case 'PUT conversations/live':
+      case 'PUT live':
         return command('live', { key: third })
-      case 'PUT conversations/members':
+      case 'PUT members':
         return (request, body) => {
-          const user = this.users.get(third === 'me' ? me(request) : third)
+          const user = this.users.get(third === 'me' ? this.#userOf(request) : third)
           const conversation = this.conversations.get(id)
           if (conversation === undefined || user === undefined) throw notFound()
           this.join(conversation, user)
           return { member: { user, role: body['role'] ?? 'member', joinedSeq: this.top(conversation), readSeq: 0 } }
         }
-      case 'DELETE conversations/members':
+      case 'DELETE members':
         return (request) => {
-          const user = this.users.get(third === 'me' ? me(request) : third)
+          const user = this.users.get(third === 'me' ? this.#userOf(request) : third)
           if (user !== undefined) this.remove(mine(request), user)
           return null
         }
       default:
         throw notFound()
     }
+  }
+
+  #create(me: string, body: Record<string, unknown>): unknown {
+    const clientId = body['clientId']
+    if (this.isVersionOne && clientId !== undefined) {
+      throw new ChorusError('invalid', 'unable to create conversation; clientId is not known')
+    }
+    const fault = this.createFaults.shift()
+    if (fault !== undefined && fault !== 'lose') throw fault
+    const users = [me, ...(body['members'] as string[])].flatMap((one) => this.users.get(one) ?? [])
+    const name = typeof body['name'] === 'string' ? body['name'] : null
+    const key = `${me} ${String(clientId)}`
+    const known = clientId === undefined ? undefined : this.#created.get(key)
+    const conversation = known ?? this.addConversation(body['kind'] as 'group', name, users)
+    this.#created.set(key, conversation)
+    if (fault === 'lose') this.isVersionOne ||= this.isVersionOneAfterLoss
+    if (fault === 'lose') throw new ChorusError('unknown', 'unable to create conversation; the answer was lost')
+    return { conversation: this.toConversation(conversation, me), ...(known && { duplicate: true }) }
+  }
+
+  /** Reads one message if its seq is given, and a page otherwise. */
+  #read(conversation: FakeConversation, me: string, seq: string, body: Record<string, unknown>): unknown {
+    if (seq === '') {
+      const at = Object.fromEntries(Object.entries(body).map(([name, value]) => [name, Number(value)]))
+      return this.page(conversation, me, at)
+    }
+    const { messages } = this.page(conversation, me, { limit: 100_000 })
+    const message = messages.find((one) => one.seq === Number(seq))
+    if (message === undefined) throw notFound()
+    return { message }
   }
 
   revoke(token: string): void {

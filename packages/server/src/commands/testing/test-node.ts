@@ -65,25 +65,7 @@ export class TestNode {
 
   private constructor(real: Database, hub: LocalBusHub, epoch: string, position: number) {
     this.#hub = hub
-    const database = new Proxy(real, {
-      get: (target, key) => {
-        const value = Reflect.get(target, key, target) as unknown
-        if (typeof value !== 'function') return value
-        if (key !== 'query') return (value as (...args: unknown[]) => unknown).bind(target)
-        return async (statement: Parameters<Database['query']>[0]) => {
-          const name = statement.name ?? 'unnamed'
-          this.statements.push(name)
-          const first = this.before.get(name)
-          this.before.delete(name)
-          await first?.()
-          const rows = await target.query(statement)
-          const last = this.afterwards.get(name)
-          this.afterwards.delete(name)
-          await last?.()
-          return rows
-        }
-      },
-    })
+    const database = this.#watchStatements(real)
     const connections = new Connections()
     const clock = systemClock
     const now = (): Date => new Date()
@@ -157,6 +139,29 @@ export class TestNode {
       },
       placeAt(position),
     )
+  }
+
+  /** Returns the database with the hooks of this node around its statements. */
+  #watchStatements(real: Database): Database {
+    return new Proxy(real, {
+      get: (target, key) => {
+        const value = Reflect.get(target, key, target) as unknown
+        if (typeof value !== 'function') return value
+        if (key !== 'query') return (value as (...args: unknown[]) => unknown).bind(target)
+        return async (statement: Parameters<Database['query']>[0]) => {
+          const name = statement.name ?? 'unnamed'
+          this.statements.push(name)
+          const first = this.before.get(name)
+          this.before.delete(name)
+          await first?.()
+          const rows = await target.query(statement)
+          const last = this.afterwards.get(name)
+          this.afterwards.delete(name)
+          await last?.()
+          return rows
+        }
+      },
+    })
   }
 
   /** Runs a command as this user, over a connection if one is given. */
