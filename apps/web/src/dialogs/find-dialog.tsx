@@ -86,7 +86,7 @@ interface Ranked<Result> {
 interface Results {
   /** Conversations of the user. All of them while nothing is typed. */
   readonly mine: Ranked<ConversationSummary>
-  /** People with whom none of these conversations is a direct one. */
+  /** People who have no direct conversation with the user in this list. */
   readonly people: Ranked<User>
   /** Channels that are not among these conversations. */
   readonly channels: Ranked<Conversation>
