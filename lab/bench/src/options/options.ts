@@ -46,6 +46,8 @@ export interface Options {
   /** Number of clients that reconnect at the same time in the scenario `storm`. */
   readonly clients: number
   readonly conversationsEach: number
+  /** Messages of each conversation that are sent while all clients of the scenario `storm` are offline. */
+  readonly missedEach: number
   /**
    * Maximum p99 latency of deliveries in the scenario `hot-room`. At a higher latency, the server
    * counts as overloaded.
@@ -84,6 +86,7 @@ export const usage = `npm run bench -- [options]
   --connections N      idle: connected users (10000)
   --clients N          storm: users who reconnect at once (5000)
   --conversations N    storm: conversations of each user (20)
+  --missed N           storm: messages of each conversation that the clients miss (3)
   --attack COMMAND     hostile: command to attack with; may be repeated; all if left out
   --curve NAME         curves: ${curveNames.join(', ')}; may be repeated; all if left out.
                        NAME:N,N measures only these points and keeps the other points
@@ -112,6 +115,7 @@ export function readOptions(args: readonly string[]): Options {
     servers: number('servers', values.servers, 1, 8),
     clients: number('clients', values.clients, 10, 20_000),
     conversationsEach: number('conversations', values.conversations, 1, 1_000),
+    missedEach: number('missed', values.missed, 0, 10_000),
     connections: number('connections', values.connections, 100, 50_000),
     attacks: values.attack,
     embeddedPairs: number('embedded-pairs', values['embedded-pairs'], 1, 1_000),
@@ -143,6 +147,7 @@ function parse(args: readonly string[]) {
         connections: { type: 'string', default: '10000' },
         clients: { type: 'string', default: '5000' },
         conversations: { type: 'string', default: '20' },
+        missed: { type: 'string', default: '3' },
         'embedded-pairs': { type: 'string', default: '40' },
         attack: { type: 'string', multiple: true, default: [] },
         curve: { type: 'string', multiple: true },

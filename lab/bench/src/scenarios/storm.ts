@@ -28,7 +28,6 @@ const roundsMax = 3
 
 const storm = {
   postsPerSecond: 50,
-  missedEach: 3,
   settleMs: 3_000,
   awayMs: 500,
   spreadMs: 1_000,
@@ -38,6 +37,7 @@ const storm = {
 const plan = { size: 100, history: 200 } as const
 
 export async function runStormScenario(options: Options, progress: Progress): Promise<ScenarioRun> {
+  const { missedEach } = options
   const links: StatementLink[] = []
   const linkToDatabase = async (databaseUrl: string): Promise<string> => {
     const url = new URL(databaseUrl)
@@ -76,11 +76,11 @@ export async function runStormScenario(options: Options, progress: Progress): Pr
     const result: ScenarioResult = {
       scenario: 'storm',
       targets: Object.fromEntries(open.targets.map(({ name, description }) => [name, description])),
-      settings: { chorus: chorusSettings, postgres: open.postgresSettings, storm, plan, readsOfChanges },
+      settings: { chorus: chorusSettings, postgres: open.postgresSettings, storm, missedEach, plan, readsOfChanges },
       rounds,
       goals: [judge(rounds, options)],
       notes: [
-        `all cut at once; ${storm.missedEach} messages in each conversation while all clients are offline; first attempts spread over ${storm.spreadMs} ms; a client is back when it is ready and has all missed messages; time counts from the first attempt`,
+        `all cut at once; ${missedEach} messages in each conversation while all clients are offline; first attempts spread over ${storm.spreadMs} ms; a client is back when it is ready and has all missed messages; time counts from the first attempt`,
         'the peer stores nothing and resends nothing: its figure is the time until all clients are connected and in their rooms',
         'reads are counted between server and Postgres, by a proxy in the harness that only counts',
       ],
@@ -105,6 +105,7 @@ async function measureStorm(
       {
         ...crowd,
         ...storm,
+        missedEach: options.missedEach,
         host: '127.0.0.1',
         ports: target.ports,
         textChars: options.textChars,
