@@ -19,7 +19,8 @@ const foldingLimits = {
 } as const
 
 /**
- * Suffix that makes an upper bound of a search by prefix: it sorts after every text, in byte order.
+ * Appended to a prefix, gives the upper bound of a search by that prefix: in byte order it sorts
+ * after every text.
  */
 export const afterPrefix = '\u{10ffff}'
 

@@ -51,7 +51,7 @@ describe('the writing of last-seen times', () => {
     expect(statements).toHaveLength(lastSeenLimits.waitingMax / lastSeenLimits.perStatement)
   })
 
-  it('flush writes the waiting last-seen times, and a failed write loses only its own', async () => {
+  it('after a failed write, flush writes the last-seen times noted since', async () => {
     const { clock, statements, problems, state, notes } = open()
     state.fails = true
     notes.note([{ user: 'ada', at: at(1) }])

@@ -101,7 +101,7 @@ describe('the authenticator', () => {
     expect(lookUpMaxMs).toBeLessThan(2_000)
   })
 
-  it('rejects a look-up while the database is offline, and the next one asks again', async () => {
+  it('rejects a session look-up while the database is offline; the next one asks again', async () => {
     const { authenticator, cookie } = build({ fails: true })
     await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')
     await expect(authenticator.authenticate(cookie('anna'))).rejects.toThrow('away')

@@ -131,7 +131,7 @@ describe('the rate limits', () => {
     expect(await passesInTime(() => limits.takeSignUp('2001:db8:0:2::1'))).toBe(true)
   })
 
-  it('counts open connections by address, and each close only once', () => {
+  it('counts open connections by address; closing one twice counts once', () => {
     const limits = new Limits(settings, new ManualClock())
     const close = Array.from({ length: 200 }, () => limits.openConnection('10.0.0.1'))
     expect(passes(() => limits.openConnection('10.0.0.1'))).toBe(false)
@@ -154,13 +154,13 @@ describe('the rate limits', () => {
     expect(limits.refusalOfWire('10.0.0.1')).toBeUndefined()
   })
 
-  it('[LIM3] takes the weight of a request, and delays the next request for its debt', () => {
+  it('[LIM3] a heavy request takes several tokens; a later charge delays the next request', () => {
     const clock = new ManualClock()
     const limits = new Limits({ ...noLimits, limitRequests: 100 }, clock)
     expect(countPasses(20, () => limits.takeRequest('anna', 10))).toBe(10)
     clock.advance(1_000)
-    // A charge after the request only delays later requests. It takes at most two refills until the
-    // bucket is full again.
+    // A cost charged after the request only delays later requests. Whatever the cost, the bucket is
+    // full again after at most two refills.
     limits.chargeRequest('anna', 5_000)
     clock.advance(1_000)
     expect(passes(() => limits.takeRequest('anna'))).toBe(false)

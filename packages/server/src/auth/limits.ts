@@ -50,7 +50,7 @@ export interface LimitSettings {
 export type LimitName = BucketName | 'connects-address' | 'sign-ins' | 'sign-ins-address' | 'connections'
 
 const keysMax = 100_000
-/** Burst size of the limits on members and on opened connections, in seconds of their rate. */
+/** Added members and opened connections may come in a burst: as many as this many seconds allow. */
 const longBurst = 10
 const secondsPerHour = 3_600
 

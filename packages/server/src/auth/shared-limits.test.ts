@@ -134,7 +134,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     let passed = 0
     while (mayStillSend(b)) passed++
     expect(outcomes).toEqual(['answered', 'answered'])
-    // At most the tokens refilled since the burst was used up.
+    // Server B may pass only as many messages as tokens were refilled since the burst at A began.
     expect(passed + 8).toBeLessThanOrEqual(8 + ((performance.now() - startedAt) * settings.limitSends) / 1_000)
   })
 
@@ -264,7 +264,7 @@ describe('failed reports to the shared rate limits', () => {
     return { redis, shared, pass }
   }
 
-  it('[LIM1] sends a failed report again, and later tokens with the next report', async () => {
+  it('[LIM1] sends a failed report again; tokens taken later go into the next report', async () => {
     const { redis, shared, pass } = build()
     redis.does = 'refuse'
     shared.noteTaken('sends', bucket, 'anna', 5)

@@ -4,12 +4,12 @@
  *
  * Sign-in attempts are counted in Redis before they are made, so each attempt waits for the
  * response. Messages and requests do not wait (rule ORD2): this server's token bucket decides at
- * once. The server reports the tokens taken later, batched by user, to a bucket of the same size in
- * Redis, which all servers share. The response corrects the local bucket. Between two reports, each
- * server lets a user exceed the limit by at most an eighth of a burst. A failed report is sent
- * again under the same number, so that its tokens are counted once, whether or not the first one
- * arrived. While Redis is offline, at most one whole bucket per user waits, for as long as a bucket
- * takes to fill.
+ * once. A moment later the server reports the taken tokens, batched by user, to a bucket of the
+ * same size in Redis, which all servers share. The response corrects the local bucket. Between two
+ * reports, each server lets a user exceed the limit by at most an eighth of a burst. A failed
+ * report is sent again under the same number, so that its tokens are counted once, whether or not
+ * the first attempt arrived. While Redis is offline, at most one whole bucket of taken tokens per
+ * user waits to be reported, for as long as a bucket takes to fill.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { type IRateLimiterStoreOptions, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'

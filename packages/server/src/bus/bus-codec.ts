@@ -117,8 +117,8 @@ export class BusCodec {
     if (bytes.length > headerAt + codecLimits.headerMaxBytes + codecLimits.bodyMaxBytes) return refused('size')
     if (bytes.length <= headerAt) return refused('length')
     if (bytes[0] !== version) return refused('version')
-    // Checked before the HMAC is verified. This is safe: a message whose sender was forged as this
-    // server is only dropped.
+    // The sender is compared before the HMAC is verified. This is safe: a message that falsely
+    // names this server as its sender is only dropped.
     if (this.#sender.equals(bytes.subarray(senderAt, macAt))) return { kind: 'echo' }
     const bodyAt = headerAt + bytes.readUInt32BE(lengthAt)
     if (bodyAt > bytes.length || bodyAt - headerAt > codecLimits.headerMaxBytes) return refused('length')

@@ -39,7 +39,7 @@ export function readMasters(reply: Reply, asked: RedisAddress): readonly Master[
 
 /**
  * Returns the name (`host:port`) of the master of each partition. A partition without a master
- * keeps its former one, or else gets the Redis that was asked.
+ * keeps its former master. If it never had one, the Redis that was asked counts as its master.
  */
 export function ownersOf(
   masters: readonly Master[],

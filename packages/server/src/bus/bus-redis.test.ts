@@ -365,7 +365,7 @@ describe.skipIf(!hasRedis())('the bus over a Redis cluster', () => {
 
 /**
  * Starts a proxy that can stop forwarding without closing its connections, so that both ends still
- * believe in them.
+ * consider them open.
  */
 async function startHalfOpenProxy(port: number): Promise<{ url: string; freeze: () => void; close: () => void }> {
   const sockets = new Set<Socket>()

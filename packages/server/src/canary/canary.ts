@@ -125,8 +125,8 @@ export class Canary {
   async #settle(): Promise<{ place: CanaryPlace; cookie: string }> {
     const { parts, authenticator } = this.#options
     const user = await ensureCanaryUser(parts.database, uuidv7(), parts.serverName)
-    // Record which conversation the canaries use before it contains anything, so that no reader of
-    // the log takes its messages for users' messages.
+    // Record the id of the canaries' conversation before it contains any message, so that no reader
+    // of the log takes these messages for users' messages.
     const place =
       (await readCanaryPlace(parts.database)) ??
       (await proposeCanaryPlace(parts.database, { conversation: uuidv7(), owner: user }))

@@ -28,8 +28,8 @@
  *
  * Membership (ACL1) is never cached. Cached data shows the log as of some seq (`asOf`). A proof
  * covers it up to the seq at which the membership was read. Data that shows a later state is
- * returned only with a renewed proof: one batched statement, after which the user is a member at a
- * later seq or gets nothing.
+ * returned only with a renewed proof: one batched statement reads the membership again, and a user
+ * who is no longer a member gets nothing.
  *
  * Erasure (ERASE1). Edits and deletions are applied to the recent changes when they arrive, and to
  * a segment before it is returned. A page is cached under its seq, so a deletion, which raises the

@@ -168,7 +168,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
       )
     }
     const [first] = positions as [number]
-    // The position is too far back now, as the database confirms.
+    // Clients at this position have now missed too many changes, as the database confirms.
     await fixture.fill(group, bob, limits.replayMaxChanges)
     const far = (await fixture.seqs(group)).length
     expect(await segments.boundary(group, { position: first, top: far, settled: settled, lacksMany })).toBeUndefined()
@@ -176,7 +176,7 @@ describe.each(testEngines)('the cache of log segments on the %s engine', (engine
   })
 
   it.each(['the boundary', 'the stretch'] as const)(
-    '[LIM2] reads one segment for clients with different needs when %s is requested first',
+    '[LIM2] one segment read serves a boundary and its changes when %s is requested first',
     async (first) => {
       const before = await positionPastAll()
       await fixture.send(group, bob, 'one')

@@ -34,8 +34,8 @@ import { Boundaries } from './boundaries.ts'
 
 export const segmentLimits = {
   /**
-   * Distance of the seqs after which segments start, so that clients share them. A segment may also
-   * start after one that reached its size limit.
+   * Segments start after the seqs that are multiples of this number, so that clients share them. A
+   * segment may also start where another one reached its size limit.
    */
   alignment: 1_000,
   /**

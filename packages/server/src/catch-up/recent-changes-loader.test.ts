@@ -81,7 +81,7 @@ describe('the loader of recent changes', () => {
     expect(loaded).toHaveLength(count)
   })
 
-  it('[LIM2] waits for a hint over Redis before it reads only the newest changes', async () => {
+  it('[LIM2] when only the newest changes are missing, waits for a hint before reading', async () => {
     let has = 7
     const { loads, reads, loaded, clock } = open((_id, newest) => newest === undefined || has < newest)
     const hinted = Promise.all([8, 9].map((newest) => loads.want('a', 1, newest)))

@@ -54,7 +54,7 @@ describe('the recent changes of a conversation', () => {
     expect(large.range(21, 21)).toHaveLength(1)
   })
 
-  it('[LIM2] merges a load with newer changes, and replaces changes that do not connect', () => {
+  it('[LIM2] merges a load with cached changes, or replaces them if they do not connect', () => {
     const recent = new RecentChanges()
     add(recent, run(45, 50))
     recent.merge(run(40, 60))

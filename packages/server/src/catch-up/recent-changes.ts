@@ -118,7 +118,7 @@ export class RecentChanges {
 
   /**
    * Merges the changes of a load when they connect with the current run. When they do not connect,
-   * the newer of the two is kept.
+   * keeps the newer changes: those of the load or those of the run.
    */
   merge(read: readonly LoggedChange[]): void {
     const before = this.bytes

@@ -86,7 +86,7 @@ describe('watching presence while users leave', () => {
     await vi.waitFor(() => expect(toldTo(bobs)).toEqual([{ user: ada, status: 'unknown', lastSeen: null }]))
   })
 
-  it('[PRES2, TAIL1] ends a watch after a removal that only the sweep found', async () => {
+  it('[PRES2, TAIL1] ends a presence watch after a removal that only the sweep found', async () => {
     const adas = await open(ada)
     await node.run('watch-presence', ada, { users: [bob, cleo] }, adas.connection)
     // Drop the feeds, so that this server does not receive the changes of the group.
