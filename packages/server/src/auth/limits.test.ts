@@ -105,7 +105,7 @@ describe('the rate limits', () => {
     let n = 0
     expect(await countPassesInTime(90, () => limits.takeSignIn('anna', `10.0.${n++}.1`))).toBeLessThan(51)
     expect(await countPassesInTime(20, () => limits.takeSignIn('ANNA', '10.9.0.1'))).toBe(9)
-    // Anna's known network is not a known network of Ben.
+    // A network that is known for Ben's account is not known for Anna's.
     limits.noteSignedIn('ben', '10.9.0.2')
     expect(await passesInTime(() => limits.takeSignIn('anna', '10.9.0.2'))).toBe(false)
   })

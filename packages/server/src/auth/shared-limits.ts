@@ -194,8 +194,7 @@ export class SharedLimits {
     const takings = this.#takings.get(id)
     if (takings !== undefined) {
       if (takings.taken === 0) takings.sinceMs = this.#clock.nowMs()
-      // Report at most one whole bucket. Only the server that allowed a larger debt counts the
-      // rest.
+      // Report at most one whole bucket of tokens. A debt beyond that counts on this server only.
       takings.taken = Math.min(bucket.size, takings.taken + amount)
       return
     }

@@ -146,7 +146,7 @@ export class CatchUp {
 
   /**
    * Loads the recent changes of the wanted conversations that this server serves, where the cached
-   * ones do not suffice for a client whose cursor is at `position`.
+   * changes do not suffice for a client whose cursor is at `position`.
    */
   load(wanted: readonly RecentWanted[], position: number): Promise<void> {
     return this.#recent.load(wanted, position)
