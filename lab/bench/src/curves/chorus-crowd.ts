@@ -57,8 +57,8 @@ export class ChorusCrowd implements Population {
     const people = await this.#take(count)
     const rooms: InsertedPerson[][] = []
     for (let deal = 0; deal < each; deal++) {
-      // Each pass deals the users in another order, so that users share each room with different
-      // users.
+      // Each pass assigns the users to rooms in another order, so that a user shares each room
+      // with different users.
       const dealt = [...people].map((person, index) => ({ person, turn: (index * (2 * deal + 1)) % count }))
       dealt.sort((a, b) => a.turn - b.turn)
       for (let from = 0; from < count; from += size)

@@ -30,7 +30,7 @@ describe('the performance documentation', () => {
     expect(replaceSection(page, section) === page, hint).toBe(true)
   })
 
-  it('a page without the marking comments has no place for generated text', () => {
+  it('the generated text cannot be inserted into a page without marking comments', () => {
     expect(replaceSection('# A page', 'text')).toBeUndefined()
   })
 })

@@ -33,8 +33,9 @@ export function makeDrawing(folder: string): Drawing {
 }
 
 /**
- * Writes the plots to the folder. Also writes the generated text to the Markdown page of the
- * folder's name, if that page has a place for it. Returns the paths of the written files.
+ * Writes the plots to the folder. Also writes the generated text to the Markdown page with the
+ * same name as the folder, if that page has the two marking comments.
+ * Returns the paths of the written files.
  */
 export function drawCurves(folder: string): string[] {
   const { plots, section } = makeDrawing(folder)

@@ -176,9 +176,9 @@ const perMessage =
     work.messages === 0 ? undefined : processorUs[role] / work.messages
 
 /**
- * Returns the points of a plotted line for the variant `apart`, in which only two servers have
- * connections. With one or two servers all of them have connections, so those points belong to both
- * variants.
+ * Returns the plotted line of the variant `apart`, in which clients connect to two servers only. The
+ * points for one and two servers are measured once, without this variant, and belong to this line,
+ * too: with so few servers, clients connect to all of them anyway.
  */
 function joinApart(points: readonly CurvePoint[], { look }: Series, y: Value): PlotPoint[] {
   return points

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { BitTable } from './bit-table.ts'
 
 describe('the bit table', () => {
-  it('the bit table keeps each pair separate and reports new pairs', () => {
+  it('the bit table keeps each pair of row and column separate, and reports new pairs', () => {
     const table = new BitTable(3, 13)
     const pairs = [0, 1, 2].flatMap((row) => [0, 7, 8, 12].map((column) => [row, column] as const))
     for (const [row, column] of pairs) {

@@ -19,7 +19,7 @@ describe('the latency histogram', () => {
     expect(histogram.summary().maxMs).toBe(10_000)
   })
 
-  it('the latency histogram counts out-of-range values at its edges, and is 0 when empty', () => {
+  it('the latency histogram counts out-of-range values, and returns 0 when it is empty', () => {
     const histogram = new LatencyHistogram()
     expect(histogram.percentileMs(0.99)).toBe(0)
     histogram.record(-1)

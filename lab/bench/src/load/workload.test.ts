@@ -88,7 +88,7 @@ describe('the counts of the load generator', () => {
     expect(outcome).toMatchObject({ lost: 0, doubled: 1 })
   })
 
-  it('the load generator counts a loss despite a repeat to another client', async () => {
+  it('the load generator counts a message lost at one client and repeated at another', async () => {
     const outcome = await run((sockets, text, count) =>
       toAll(count === 7 ? [...sockets.slice(1), ...sockets.slice(1, 2)] : sockets, text, count),
     )

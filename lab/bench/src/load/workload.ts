@@ -19,11 +19,14 @@ const tickMs = 1
  * generator sends no more until acknowledgements arrive.
  */
 const unacknowledgedMax = 20_000
-/** When a timer fires late, the messages of at most this time are sent in addition. */
+/**
+ * When the send timer fires late, the load generator also sends the messages that were due in the
+ * meantime, but those of at most this many milliseconds.
+ */
 const catchUpMaxMs = 100
 /**
- * The delivery latency is recorded for one of this many messages. All messages are counted, and all
- * have the latency of their last delivery recorded.
+ * The latency of every delivery is recorded only for one message in this many. For all other
+ * messages, only the latency of the last delivery is recorded. All messages are counted.
  */
 const timedEvery = 8
 const settleMs = 100
@@ -80,8 +83,8 @@ export class Workload {
   #isSending = false
   #isMeasuring = false
   /**
-   * Range of serial numbers: messages sent during the measurement have one from `#timedFrom` to
-   * `#timedTo`. Their latencies are recorded, however late the messages arrive.
+   * Messages sent during the measurement have numbers from `#timedFrom` to `#timedTo`. Their
+   * latencies are recorded, however late the messages arrive.
    */
   #timedFrom = serialsMax
   #timedTo = serialsMax

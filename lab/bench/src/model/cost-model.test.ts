@@ -1,6 +1,7 @@
 /**
- * The test computes measured points from known prices. The cost model must find these prices from
- * the points, and must predict the points that it did not use.
+ * These tests compute measured points from known prices (the costs of one message, one write and so
+ * on). From the points, the cost model must find these prices, and must predict the points that it
+ * did not use.
  */
 import { describe, expect, it } from 'vitest'
 import type { CurvePoint, Work } from '../points/point.ts'
@@ -108,7 +109,7 @@ describe('the cost model', () => {
     expect(leftOutOf('memory', 'rooms')).toEqual([10, 100])
   })
 
-  it('the cost model keeps a price that was measured directly', () => {
+  it('the cost model takes over a directly measured price unchanged', () => {
     const withSweep = points.map((point) =>
       point.variant === 'apart' ? { ...point, figures: { ...point.figures, sweptServerUs: 9 } } : point,
     )
@@ -134,7 +135,7 @@ describe('the cost model', () => {
     expect(large.bytesPerServerAndSecond / small.bytesPerServerAndSecond).toBeCloseTo(1)
   })
 
-  it('bottlenecks are sorted by the number of servers that reaches them', () => {
+  it('bottlenecks are sorted by the number of servers at which they occur', () => {
     const walls = findBottlenecks(truth, bytes)
     expect(walls.map(({ atServers }) => atServers)).toEqual(
       walls.map(({ atServers }) => atServers).sort((a, b) => a - b),

@@ -36,7 +36,7 @@ describe('the plot drawing', () => {
     expect(svg).toContain('prefers-color-scheme: dark')
   })
 
-  it('a plot draws identical data identically, and two panels side by side', () => {
+  it('the same data gives the same plot, and two panels are side by side', () => {
     expect(drawPlot([panel])).toBe(drawPlot([panel]))
     expect(drawPlot([panel, panel])).toContain('translate(380 0)')
   })

@@ -16,9 +16,9 @@ import type { Progress, ScenarioRun } from './scenario.ts'
 const ratioGoal = 1
 const conversationsEach = 5
 /**
- * Pause before the clients connect, and again after they have connected. In it, an idle server
- * returns unused memory. Otherwise garbage of earlier work would distort the memory of the
- * connections. Nothing else triggers garbage collection.
+ * Pause before the clients connect, and again after they have connected. During the pause, the idle
+ * server collects its garbage and returns unused memory. Otherwise garbage of earlier work would
+ * distort the measured memory of the connections. The benchmark itself forces no garbage collection.
  */
 const restMs = 20_000
 

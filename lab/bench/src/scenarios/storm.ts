@@ -168,7 +168,7 @@ function sumUp(links: readonly StatementLink[], { conversations }: Population): 
   let sum = 0
   const byStatement: Record<string, number> = {}
   for (const [server, { counts }] of links.entries()) {
-    // A counted id can also be a user's; use only ids of conversations.
+    // The counted ids can include ids of users, so select only the ids of conversations.
     for (const { id } of conversations) {
       const named = [...(counts.get(id) ?? [])]
       const reads = named.reduce((total, [, count]) => total + count, 0)

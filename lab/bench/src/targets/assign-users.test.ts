@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { assignUsers } from './assign-users.ts'
 
 describe('the assignment of users to conversations', () => {
-  it('assigns each user to equally many conversations of similar size', () => {
+  it('every user is in equally many conversations, which are all of similar size', () => {
     const conversations = assignUsers({ people: 500, conversationsEach: 20, size: 50 })
     expect(conversations).toHaveLength(200)
     const each = new Array<number>(500).fill(0)

@@ -28,7 +28,9 @@ export async function startPeer({ name, description, servers = 1, ...options }: 
     for (const { child } of started) {
       if (child.exitCode !== null || child.signalCode !== null) continue // The process has already ended.
       const exited = once(child, 'exit')
-      child.kill('SIGKILL') // The process has nothing to save, and can be busy for minutes with a backlog that is no longer needed.
+      // Kill it, because a regular stop could take minutes: the process may still handle a backlog
+      // that is no longer needed. It has nothing to save.
+      child.kill('SIGKILL')
       await exited
     }
   }
