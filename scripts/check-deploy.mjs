@@ -147,8 +147,8 @@ function checkSyntax(where, list) {
 }
 
 /**
- * Checks the syntax of every expression of the dashboard with promtool. It reads only rule files,
- * so the expressions are written as recording rules.
+ * Checks the syntax of every expression of the dashboard with promtool. Promtool reads only rule
+ * files, so this writes the expressions to a file of recording rules.
  */
 function checkCollectedSyntax() {
   const rules = {

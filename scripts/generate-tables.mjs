@@ -1,7 +1,7 @@
 /**
  * Generates the files that depend on sources alone: the tables of commands of the protocol and of
- * the server, and the number of the SQL functions. So this script can run before the build. `npm
- * run docs` writes the files; scripts/check-docs.mjs compares them.
+ * the server, and the version number of the SQL functions. So this script can run before the build.
+ * `npm run docs` writes the files; scripts/check-docs.mjs compares them.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -86,8 +86,8 @@ ${entries(found)}}
 }
 
 /**
- * Returns the source of the file with the number of the SQL functions. The number grows whenever
- * the checksum of the functions changes.
+ * Returns the source of the file with the version number of the SQL functions. The number grows
+ * whenever the checksum of the functions changes.
  */
 export function buildFunctionSet() {
   const path = 'packages/server/src/database/function-set.ts'
