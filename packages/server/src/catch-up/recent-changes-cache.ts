@@ -68,9 +68,9 @@ export class RecentChangesCache {
   }
 
   /**
-   * Loads the recent changes of conversations where the cached ones do not suffice for a client at
-   * `position`: they end too early, or do not reach back far enough and were never loaded. Callers
-   * for one conversation share a read.
+   * Loads the recent changes of conversations where the cached changes do not suffice for a client
+   * at `position`: they end too early, or do not reach back far enough and were never loaded.
+   * Callers for one conversation share a read.
    */
   async load(wanted: readonly RecentWanted[], position: number): Promise<void> {
     const loads = new Set<Promise<void>>()

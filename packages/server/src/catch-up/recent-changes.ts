@@ -202,9 +202,9 @@ export class RecentChanges {
   }
 
   /**
-   * Returns the seq of the last change up to `top` that was written before `position`, or 0 if there
-   * is none (see log/read-changes.ts). Returns undefined when the cached changes do not reach back
-   * that far.
+   * Returns the seq of the last change up to `top` that was written before `position`, or 0 if
+   * there is none (see log/read-changes.ts). Returns undefined when the cached changes do not reach
+   * back that far.
    */
   boundary(position: number, top: number): number | undefined {
     const first = this.#changes[0]
