@@ -1,12 +1,12 @@
 /**
  * A chat server with the design of most tutorials, used for comparison. Every process subscribes to
- * one Redis channel and publishes each message there. It emits every message from the channel to
- * the sockets of the message's room. It stores nothing.
+ * one Redis channel and publishes each message there. Each process sends every message of the
+ * channel to its own clients in the message's room. The server stores nothing.
  *
- * Its Redis client is ioredis, which sends each command immediately. The client node-redis 6 sends
- * only 16 kB of commands per turn of the event loop. With node-redis, a busy process published a
- * fiftieth of the messages that it acknowledged, kept the rest in memory, and by default crashed
- * when a command timed out.
+ * It uses the Redis client ioredis, which sends each command immediately, and not node-redis 6,
+ * which sends only 16 kB of commands per turn of the event loop. With node-redis, a busy process
+ * published only one in fifty of the messages that it acknowledged. It kept all others in memory,
+ * and by default crashed when a command timed out.
  */
 import { createServer } from 'node:http'
 import { Redis } from 'ioredis'

@@ -4,10 +4,10 @@
  * every room. After a lost connection to Redis, a process continues where it stopped, while the
  * stream still holds the messages.
  *
- * Its Redis client is ioredis, which sends each command immediately. The client node-redis 6 sends
- * only 16 kB of commands per turn of the event loop. With node-redis, a busy process published a
- * fiftieth of the messages that it acknowledged, kept the rest in memory, and by default crashed
- * when a command timed out.
+ * It uses the Redis client ioredis, which sends each command immediately, and not node-redis 6,
+ * which sends only 16 kB of commands per turn of the event loop. With node-redis, a busy process
+ * published only one in fifty of the messages that it acknowledged. It kept all others in memory,
+ * and by default crashed when a command timed out.
  */
 import { createServer } from 'node:http'
 import { createAdapter } from '@socket.io/redis-streams-adapter'

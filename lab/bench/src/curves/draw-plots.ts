@@ -146,7 +146,7 @@ function pointsOf(points: readonly CurvePoint[], curve: CurveName, target: Targe
   })
 }
 
-/** Returns the line of each system on a curve. */
+/** Returns the plotted lines of a curve, one for each measured system. */
 function linesOfTargets(points: readonly CurvePoint[], curve: CurveName, y: Value): Series[] {
   return (Object.keys(names) as Shown[]).map((target) => ({
     name: names[target],
@@ -156,7 +156,7 @@ function linesOfTargets(points: readonly CurvePoint[], curve: CurveName, y: Valu
   }))
 }
 
-/** Returns a line of Chorus on a curve. */
+/** Returns one plotted line of a curve, from the points of Chorus only. */
 function chorusLine(
   points: readonly CurvePoint[],
   curve: CurveName,

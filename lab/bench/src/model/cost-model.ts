@@ -195,9 +195,9 @@ function knownPrices(points: readonly CurvePoint[], role: Role): (number | undef
 
 /**
  * Chooses the points that are not used for the fit: the largest point of each curve, and every
- * third of the remaining points from the second on. For memory it is the second largest, because
- * the memory of few users and rooms is too small to measure: without the largest points, nothing
- * could be fitted.
+ * third of the remaining points from the second on. For memory, it leaves out the second largest
+ * point of each curve and keeps the largest. The memory of few users and rooms is too small to
+ * measure, so a fit without the largest points would be impossible.
  */
 function chooseLeftOut(points: readonly CurvePoint[], role: Role): Set<CurvePoint> {
   const fromEnd = role === 'memory' ? 2 : 1

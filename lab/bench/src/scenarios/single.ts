@@ -1,8 +1,8 @@
 /**
  * The benchmark scenario `single`: sends one message at a time, across two servers, and measures
- * how long a user waits for the acknowledgement of a durable message. The maximum
- * of the performance goal is 1.3 times the sum of two other times, which are measured in the same
- * run: the time of plain Socket.IO servers, and the time of committing one row to Postgres.
+ * how long a user waits for the acknowledgement of a durable message. The maximum of the
+ * performance goal is 1.3 times the sum of two other times, which are measured in the same run: the
+ * time of plain Socket.IO servers, and the time of committing one row to Postgres.
  */
 import type { Options } from '../options/options.ts'
 import type { Goal, Round, ScenarioResult } from '../report/result.ts'
