@@ -51,7 +51,10 @@ const socketsMax = 60_000
  * a name.
  */
 const strangerBodyMaxBytes = 16_384
-/** Maximum length of a path segment: an emoji of 32 code units, percent-encoded. */
+/**
+ * Maximum length of a path segment. It fits the longest valid one: an emoji of 32 code units,
+ * percent-encoded.
+ */
 const pathPartMaxChars = 512
 
 export interface HttpAppOptions {

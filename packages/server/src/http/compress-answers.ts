@@ -46,8 +46,8 @@ export function compressAnswers(app: FastifyInstance): void {
     if (typeof payload !== 'string' || payload.length < compressionLimits.minChars) return payload
     if (reply.hasHeader('content-encoding') || request.method === 'HEAD') return payload
     if (!String(reply.getHeader('content-type')).startsWith('application/json')) return payload
-    // Also set if this response stays uncompressed, because caches must know that it depends on the
-    // request's Accept-Encoding.
+    // An uncompressed response also gets the Vary header, because caches must know that the
+    // encoding depends on the request's Accept-Encoding.
     reply.header('vary', 'Origin, Accept-Encoding')
     if (underWay >= compressionLimits.atOnceMax || !acceptsGzip(request.headers['accept-encoding'])) return payload
     underWay++

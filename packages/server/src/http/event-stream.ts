@@ -40,9 +40,10 @@ export function addEventStream(
   app: FastifyInstance,
   { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
 ): void {
-  // A browser's EventSource stops permanently after any response that is not an event stream, so
-  // browsers get a temporary refusal as a short stream. Behind a load balancer they get status 503:
-  // the balancer then tries another server, and sends such a stream itself if there is none
+  // A browser's EventSource never reconnects after a response that is not an event stream. So a
+  // browser gets a temporary refusal as a short event stream, and reconnects later. Behind a load
+  // balancer, a refusal (except of a rate limit) keeps its error status: the balancer then tries
+  // another server. If no server accepts, the balancer itself sends the short event stream
   // (deploy/).
   const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { accept = '' } = request.headers

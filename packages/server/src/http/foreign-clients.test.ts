@@ -160,7 +160,7 @@ describe('compression of large responses', () => {
     ['gzip;q=x', false],
     ['', false],
     [undefined, false],
-  ])('reads the header Accept-Encoding %j', (header, accepts) => {
+  ])('decides from Accept-Encoding %j whether the client accepts gzip', (header, accepts) => {
     expect(acceptsGzip(header)).toBe(accepts)
   })
 })

@@ -4,7 +4,7 @@ import { Metrics } from '../support/metrics.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { HealthReport } from './health-report.ts'
 
-it('a server is not ready without its database or while stopping, else at most degraded', async () => {
+it('a server without its database or while stopping is not ready; other failures degrade it', async () => {
   const metrics = new Metrics()
   const clock = new ManualClock()
   const state = {

@@ -13,8 +13,8 @@ export interface HealthReportOptions {
   readonly clock: Clock
   readonly hasDatabase: () => Promise<boolean>
   /**
-   * Returns why Redis cannot be used, or undefined if it can. Absent when no Redis is
-   * configured.
+   * Returns why Redis cannot be used, or undefined if it can. The function is absent when no Redis
+   * is configured.
    */
   readonly redisProblem?: (() => string | undefined) | undefined
   readonly busProblem: () => string | undefined
@@ -72,7 +72,8 @@ export class HealthReport {
   async #measure(): Promise<void> {
     const { metrics, sweepAgeMs, oldestTransactionMs } = this.#options
     const { ready } = await this.ask()
-    // The age is infinite while the database epoch changes, but a gauge needs a number.
+    // The age of the sweep is infinite while the database epoch changes, but a gauge needs a finite
+    // number.
     metrics.sweepAgeSeconds.set(Math.min(sweepAgeMs() / 1_000, 1e6))
     if (ready)
       await oldestTransactionMs().then(

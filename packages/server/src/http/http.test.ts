@@ -110,7 +110,7 @@ describe('the origin of a request', () => {
     expect((await ask('GET', '/v1/session')).statusCode).toBe(200)
   })
 
-  it('a browser request without an Origin may only read, and only for own pages', async () => {
+  it("a browser request without an Origin may only read, and only from the server's own pages", async () => {
     await expectRefused(
       'forbidden',
       ask('DELETE', '/v1/session', undefined, { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors' }),
@@ -591,7 +591,7 @@ describe('HTTP over a real port', () => {
     expect(alive).toMatch(/^HTTP\/1.1 200 /)
   })
 
-  it('limits the time for headers, for a body and without traffic (N89)', () => {
+  it('limits the time to receive headers and body, and the time without traffic (N89)', () => {
     const { server } = app.app
     expect([server.headersTimeout, server.requestTimeout, server.timeout, server.keepAliveTimeout]).toEqual([
       10_000, 20_000, 60_000, 65_000,

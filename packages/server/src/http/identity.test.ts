@@ -40,7 +40,8 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       expect(setCookie).toContain('SameSite=Lax')
       expect(setCookie).toContain('Path=/')
       expect(setCookie).not.toContain('Secure')
-      // `Max-Age` makes a device count the cookie's lifetime itself, even if its clock is wrong.
+      // `Max-Age` is a duration, so the cookie also lives long enough on a device with a wrong
+      // clock.
       expect(setCookie).toMatch(/; Max-Age=\d{6,}(;|$)/)
       const me = await app.ask('GET', '/v1/session', undefined, { cookie: cookieOf(response) })
       expect(me.statusCode).toBe(200)
@@ -122,7 +123,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       expect(rows.every(({ row }) => !row.includes(token))).toBe(true)
     })
 
-    it('requests never change the session cookie; without sign-in there is none', async () => {
+    it('only sign-in sets a session cookie; other requests neither set nor change it', async () => {
       const { cookie } = await app.signUp('steady')
       for (let n = 0; n < 3; n++) {
         const used = await app.ask('GET', '/v1/session', undefined, { cookie })
@@ -222,7 +223,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       ).toBe(404)
     })
 
-    it('revoking a session marks it for the sweep, using it does not', async () => {
+    it('revoking a session marks its row for the sweep, but using the session does not', async () => {
       const { id, cookie } = await app.signUp('marked')
       const read = async () =>
         (
@@ -307,7 +308,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       expect((await find('')).length).toBeGreaterThan(2)
     })
 
-    it('finds users among many by database indexes', async () => {
+    it('the search for users uses the database indexes on handle and name', async () => {
       await query(`insert into users (id, handle, name, password_hash)
                    select gen_random_uuid(), 'crowd' || n, 'Person ' || n, '' from generate_series(1, 5000) n`)
       await store.database.script('analyze users')
@@ -325,7 +326,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       }
     })
 
-    it('changes the own profile and keeps fields that the request omits', async () => {
+    it('a user can change the own profile; fields that the request omits stay unchanged', async () => {
       const me = await app.signUp('changer')
       await app.signUp('not-free')
       const change = (body: unknown) => app.ask('PATCH', '/v1/users/me', body, { cookie: me.cookie })

@@ -1,7 +1,7 @@
 /**
- * Records the methods of every path. A wrong method on a known path is answered with 405 and
- * `Allow` (RFC 9110, section 15.5.6), and OPTIONS with the same list. A 404 would make a developer
- * who writes a client believe that the address is wrong.
+ * Records the methods of every path. A wrong method on a known path is answered with 405 and the
+ * allowed methods in `Allow` (RFC 9110, section 15.5.6). An OPTIONS request gets the same header. A
+ * 404 would make a developer who writes a client believe that the address is wrong.
  */
 import type { FastifyInstance } from 'fastify'
 
@@ -16,7 +16,8 @@ export class KnownPaths {
   /** Records every route that is added from now on. */
   watch(app: FastifyInstance): void {
     app.addHook('onRoute', ({ url, method }) => {
-      // A route for files also matches addresses without a file, so it is left out.
+      // The routes for files match any address, even if no file exists there, so they are not
+      // recorded.
       if (url.includes('*')) return
       const path = this.#paths.get(url) ?? { segments: url.split('/'), methods: new Set() }
       for (const one of [method].flat()) path.methods.add(one)

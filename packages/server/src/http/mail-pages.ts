@@ -80,8 +80,8 @@ function sendPage(reply: FastifyReply, status: number, line: string, more = ''):
       .code(status)
       .type('text/html; charset=utf-8')
       .header('cache-control', 'no-store')
-      // The token in the address must not reach other sites. But with no referrer at all, browsers
-      // would send the form with `Origin: null`.
+      // Other sites must not get the token in the address, so they get no referrer. This site still
+      // gets one, because browsers would otherwise send the form with `Origin: null`.
       .header('referrer-policy', 'same-origin')
       .send(`<!doctype html>
 <html lang="en">

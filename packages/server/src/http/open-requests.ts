@@ -7,7 +7,7 @@ import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 export const openRequestLimits = {
-  /** Maximum number of open requests per user, or per address without a session. */
+  /** Maximum number of open requests per user. Requests without a session count per IP address. */
   clientMaxRequests: 500,
   /** Maximum number of unread response bytes per user. */
   clientMaxBytes: 4_194_304,

@@ -59,7 +59,7 @@ afterAll(async () => {
 function operationOf(method: string, path: string): [string, Operation] {
   const found = Object.entries(document.paths)
     .filter(([template]) => new RegExp(`^${template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path))
-    // Sorted so that `/v1/users/me` comes before `/v1/users/{id}`, as in the router.
+    // Like the router, prefer the path `/v1/users/me` to the template `/v1/users/{id}`.
     .sort(([a], [b]) => a.split('{').length - b.split('{').length)
     .find(([, operations]) => operations[method.toLowerCase()] !== undefined)
   if (found === undefined) throw new Error(`the document has no ${method} ${path}`)

@@ -27,8 +27,8 @@ export async function addSessions(
     app.addHook('onRequest', async (request) => void Object.defineProperty(request, 'protocol', { value: 'https' }))
   }
   await app.register(fastifyCookie)
-  // This hook must run between the two plugins, because the session plugin clears a cookie that is
-  // spelled differently from its own.
+  // This hook must run after the cookie plugin and before the session plugin, because the session
+  // plugin clears a cookie that is spelled differently from its own.
   app.addHook('onRequest', async (request) => {
     const signed = authenticator.readSigned(request.headers.cookie)
     if (signed === undefined) delete request.cookies[authenticator.cookieName]
@@ -82,8 +82,8 @@ export function createCookieJar(request: FastifyRequest, reply: FastifyReply, au
       request.session.actor = actor
       request.session.userAgent = userAgentOf(request)
       await request.session.save()
-      // Otherwise the plugin would also send a header that clears the old cookie, and some clients
-      // keep the first of two cookie headers.
+      // Remove the old cookie from the request. Otherwise the session plugin would also send a
+      // header that clears it, and some clients obey only the first of two Set-Cookie headers.
       delete request.cookies[authenticator.cookieName]
       return actor
     },

@@ -1,6 +1,6 @@
 /**
- * Tests rule OFF1 for the consumers of the log (mail, webhooks): order, completeness and the
- * hand-over of the lease, on both engines, with overlapping writers.
+ * Tests rule OFF1 for the consumers of the log (mail, webhooks): order, completeness and a lease
+ * that moves to another server, on both engines, with overlapping writers.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -80,7 +80,8 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
   it('[OFF1] a consumer starts at the end of the log and reads each later change once', async () => {
     const [a, b] = [await fixture.user(), await fixture.user()]
     const before = await fixture.group([a, b])
-    // Other test files use this Postgres, too. Their open transactions hold the position back.
+    // Other test files use this Postgres, too. The readable end of the log cannot pass their open
+    // transactions.
     const [written] = await fixture.sql<{ xid: number }>(
       `select max(xid::text::bigint) as xid from changes where conversation = $1`,
       [before],
@@ -104,7 +105,7 @@ describe.each(testEngines)('a consumer of the log (%s)', (engine) => {
     expect(marks.length).toBeLessThanOrEqual(groups.length)
   })
 
-  it('[OFF1] a consumer reads the same changes in the same order from an earlier position', async () => {
+  it('[OFF1] a consumer set back to an earlier position repeats changes in the same order', async () => {
     const a = await fixture.user()
     const group = await fixture.group([a])
     const first: Handled = []

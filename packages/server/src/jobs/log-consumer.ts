@@ -12,7 +12,10 @@ import type { Clock, Timer } from '../support/clock.ts'
 import type { Logger } from '../support/logger.ts'
 
 export const consumerLimits = {
-  /** Lifetime of a lease. After a server has died, its consumers rest for at most this time. */
+  /**
+   * Lifetime of a lease. After a server has died, no server reads for its consumers for at most
+   * this time.
+   */
   leaseMs: 15_000,
   renewEveryMs: 4_000,
   /** Time between two attempts to take the lease, on a server that does not hold it. */

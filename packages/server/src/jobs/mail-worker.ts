@@ -17,8 +17,8 @@ import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
 export const mailWorkerLimits = {
   /**
-   * Delay before a user whose presence is unknown is checked again. If the delay of mails is
-   * shorter, that one is used.
+   * Delay before a user whose presence is unknown is checked again, unless the delay of mails is
+   * shorter.
    */
   unknownDelayMs: 60_000,
   /** Maximum time to hand one mail to the mail server. After that its outcome is unknown. */

@@ -76,7 +76,7 @@ export async function switchDigestOff(database: Database, user: Id): Promise<voi
   })
 }
 
-// Statements of the consumer of the log for mail.
+// SQL statements of the consumer that reads the change log for mails.
 
 export async function hasDigestReaders(database: Database): Promise<boolean> {
   const rows = await database.query({
@@ -104,7 +104,7 @@ export async function storeMailPage(
   return rows[0]?.stored === true ? 'stored' : 'lost'
 }
 
-// Statements of the mail worker.
+// SQL statements of the mail worker.
 
 interface DueLimits {
   readonly graceMs: number
@@ -205,7 +205,7 @@ export async function beginMail(
 export interface MailEnd {
   readonly state: 'ready' | 'sent' | 'refused' | 'void' | 'unknown'
   readonly error: string | null
-  /** Delay before the next attempt. Set only for `ready`. */
+  /** Delay before the next attempt. Used only with the state `ready`. */
   readonly delayMs: number
 }
 

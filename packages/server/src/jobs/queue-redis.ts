@@ -171,7 +171,7 @@ function connect(url: string, isCluster: boolean, use: 'ask' | 'wait'): IoRedis 
       natMap: (known) => {
         const { host, port } = parseRedisPlace(known)
         const tls = redisTlsOf(url, host)
-        // ioredis applies the options next to host and port to the connection to that master.
+        // ioredis also uses these TLS options for its connection to this master.
         return { host, port, ...(tls !== undefined && { tls }) }
       },
     })

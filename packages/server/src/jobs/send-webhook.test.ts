@@ -26,7 +26,7 @@ async function serve(handle: (request: IncomingMessage, response: ServerResponse
 const send = (url: string, timeoutMs: number = sendLimits.timeoutMs) =>
   sendWebhook({ url, id: 'id', body: '{}', secrets: [testSecret], now: new Date(), timeoutMs })
 
-it('treats status 2xx as accepted, 410 as gone, all others as failed', async () => {
+it('a webhook attempt is accepted with status 2xx, gone with 410, otherwise failed', async () => {
   const answers = [200, 204, 299, 400, 410, 500]
   const url = await serve((_request, response) => response.writeHead(answers.shift() ?? 200).end('x'))
   const kinds = []
@@ -45,7 +45,7 @@ it('does not follow a redirect of a webhook endpoint', async () => {
   expect(led).toBe(0)
 })
 
-it('fails for a webhook endpoint that never responds or is unreachable', async () => {
+it('a webhook attempt fails if the endpoint never responds or is unreachable', async () => {
   const silent = await serve(() => undefined)
   expect(await send(silent, 200)).toEqual({ kind: 'failed', status: null, reason: 'no answer within 200 ms' })
   const gone = await serve(() => undefined)

@@ -156,7 +156,8 @@ export class WebhookWorker {
         return
       }
     } catch (error) {
-      // The claim on the lane expires, and the dispatcher adds the lane to the queue again.
+      // After an error, the claim on the lane expires, and the dispatcher adds the lane to the
+      // queue again.
       this.#options.logger.warn({ err: error, ...lane }, 'unable to deliver a webhook; trying again')
     } finally {
       const left = (this.#busy.get(lane.endpoint) ?? 1) - 1

@@ -30,9 +30,9 @@ export interface ClaimedDelivery extends WebhookLane {
   readonly seq: number
   readonly eventId: string
   readonly attempts: number
-  /** Time since the first attempt to send this delivery. 0 before it. */
+  /** Time since the first attempt to send this delivery. 0 before the first attempt. */
   readonly triedForMs: number
-  /** Time since the endpoint last accepted a delivery. 0 while it accepts them. */
+  /** Time since the endpoint last accepted a delivery. 0 while the endpoint accepts deliveries. */
   readonly failingForMs: number
 }
 
@@ -213,7 +213,7 @@ export async function tidyDeliveries(database: Database): Promise<void> {
   })
 }
 
-// Statements of the operator's commands (webhooks-command.ts).
+// SQL statements of the operator's commands (webhooks-command.ts).
 
 export interface WebhookEndpoint {
   readonly id: Id

@@ -30,7 +30,7 @@ async function open(url: string, options: Partial<OpenRedisOptions> = {}): Promi
   return redis
 }
 
-/** Starts a fake Redis that responds to each line with a text. */
+/** Starts a fake Redis that answers each command with the text that `answers` returns for it. */
 async function pretend(answers: (line: string) => string): Promise<string> {
   const server: Server = createServer((socket) => {
     socket.on('error', () => undefined)
@@ -43,7 +43,7 @@ async function pretend(answers: (line: string) => string): Promise<string> {
   return `redis://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Clock that runs ten times as fast, because some limits take several seconds. */
+/** Clock that runs ten times as fast as real time, because some limits take several seconds. */
 const fastClock: Clock = {
   ...systemClock,
   nowMs: () => systemClock.nowMs() * 10,
@@ -53,7 +53,7 @@ const fastClock: Clock = {
 const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
 
 describe('an unusable Redis at the start of the server', () => {
-  it('refuses to start with a public Redis without password, unless allowed (N96)', async () => {
+  it('refuses to start with a public Redis that has no password (N96)', async () => {
     await expect(open('redis://192.0.2.1:6379')).rejects.toThrow(
       'REDIS_URL is "redis://192.0.2.1:6379"; 192.0.2.1 is a public address, and there is no password',
     )
@@ -133,7 +133,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     wire.destroy()
   })
 
-  it('[PUB1] replaces a connection whose peer is gone without closing it', async () => {
+  it('[PUB1] replaces a connection when Redis vanishes without closing it', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const proxy = await startTcpProxy(server.port)
@@ -162,7 +162,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['GET', 'chorus:x'])).toBeNull()
   })
 
-  it('uses a read-only Redis again once it is a primary again', async () => {
+  it('uses Redis again when a demoted Redis has become primary again', async () => {
     const pair = await startRedisPair()
     ends.push(() => pair.remove())
     const redis = await open(pair.primary.url)
@@ -173,7 +173,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     await pair.primary.follow(pair.replica)
     await expect(redis.command('chorus:x', ['SET', 'chorus:x', '2'])).rejects.toThrow(/READONLY/)
     expect(redis.problem()).toMatch(/READONLY/)
-    // While Redis is read-only, it counts as unavailable.
+    // Up to here, Redis is read-only and counts as unavailable.
     await pair.primary.follow(undefined)
     await waitForFact(() => redis.problem() === undefined)
     expect(returns).toBe(1)
@@ -211,7 +211,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(await redis.command('chorus:x', ['SET', 'chorus:x', '2'])).toBe('OK')
   })
 
-  it('does not report Redis as unavailable after a stall of its own process', async () => {
+  it('a stall of the server process does not make Redis count as unavailable', async () => {
     const server = await startRedis()
     ends.push(() => server.remove())
     const redis = await open(server.url)
@@ -223,7 +223,7 @@ describe.skipIf(!hasRedis())('the connection to Redis', () => {
     expect(redis.problem()).toBeUndefined()
   })
 
-  it('starts with a dead master in the Redis Cluster and uses it later', async () => {
+  it('starts without a dead master of the Redis Cluster and uses it later', async () => {
     const cluster = await startRedisCluster({ masters: 3 })
     ends.push(() => cluster.remove())
     for (const master of cluster.masters) await master.command('CONFIG', 'SET', 'cluster-require-full-coverage', 'no')

@@ -68,7 +68,8 @@ class RedisLink implements Redis {
   #probe: Timer | undefined
   #rediscovery: Timer | undefined
   /**
-   * Time since which a Redis has not answered, by its address. The key is empty for a single Redis.
+   * For each Redis that does not answer at present: the time of its first unanswered command. The
+   * key is the address of the master, or empty for a single Redis.
    */
   readonly #silentSinceMs = new Map<string, number>()
   #isRenewing = false
@@ -180,7 +181,8 @@ class RedisLink implements Redis {
     const before = this.#client
     this.#client = client
     if (before?.isOpen === true) before.destroy()
-    // After this timeout, the client keeps trying, and emits `ready` once it is connected.
+    // Even after this error, the client keeps trying to connect, and emits `ready` when it
+    // succeeds.
     if (!client.isReady) throw new RedisError('it does not answer')
   }
 
@@ -218,8 +220,8 @@ class RedisLink implements Redis {
 
   #send(key: string, args: readonly RedisArgument[]): Promise<unknown> {
     if (this.#cluster !== undefined) {
-      // Rejects at once while this master connects for the first time. Otherwise its commands would
-      // wait without a limit and run late.
+      // Rejects at once while node-redis connects to this master for the first time. Otherwise
+      // commands for this master would wait without a limit and run late.
       const master = (this.#cluster.slots[slotOfKey(key)] as Shard | undefined)?.master
       if (master === undefined || master.connectPromise !== undefined)
         return Promise.reject(new RedisError('this part of the cluster is unavailable'))
@@ -241,15 +243,15 @@ class RedisLink implements Redis {
     const late = new Promise<never>((_resolve, reject) => {
       const giveUp = (): void => {
         const error = new RedisError('unable to use Redis; it does not answer')
-        // In a cluster, the other masters may still work, so only a single Redis counts as
-        // unavailable.
+        // In a cluster, the other masters may still work. So a late answer makes Redis count as
+        // unavailable only if it is a single server.
         if (!this.isCluster) this.#away(error)
         this.#noteSilence(key)
         reject(error)
       }
       timer = clock.setTimer(() => {
         // After a stall of this process, timers run before sockets are read. So the response may
-        // already be there.
+        // have arrived without being read yet.
         if (clock.nowMs() - dueMs < stillnessGraceMs) giveUp()
         else timer = clock.setTimer(giveUp, stillnessGraceMs)
       }, commandTimeoutMs)
@@ -277,7 +279,7 @@ class RedisLink implements Redis {
   /**
    * Replaces a connection on which commands have had no answer for too long. The other side may
    * have vanished without closing it (a firewall, a moved address). The kernel would then retry for
-   * 15 minutes, and the socket's own timeout never ends, because each written probe restarts it.
+   * 15 minutes, and the socket's own timeout never fires, because each written ping restarts it.
    */
   #noteSilence(key: string): void {
     const place = this.#placeOf(key)
@@ -306,8 +308,8 @@ class RedisLink implements Redis {
   }
 
   /**
-   * Reconnects after a failover: this Redis is now a replica, and the address may already lead to
-   * the new primary.
+   * Reconnects if the error shows a failover: the connected Redis is now a replica, and its address
+   * may already lead to the new primary.
    */
   #noteFailure(error: unknown): void {
     if (this.#client === undefined || !/^(READONLY|MASTERDOWN)/.test(reasonOf(error))) return

@@ -57,8 +57,8 @@ function createClusterClient({ url, variable, logger }: ConnectClusterOptions): 
     throw new StartError(`${variable} is ${redactUrl(url)}; a Redis Cluster has only database 0`)
   const cluster = createCluster({
     rootNodes: [{ url }],
-    // Extra fields of an address are passed on to the socket, because each master has its own name
-    // for TLS.
+    // Each master has its own server name for TLS. node-redis passes additional fields of an
+    // address on to the socket, so the TLS settings are returned with the address.
     nodeAddressMap: (place) => {
       const { host, port } = parseRedisPlace(place)
       return { host, port, ...redisTlsOf(url, host) }
@@ -72,7 +72,8 @@ function createClusterClient({ url, variable, logger }: ConnectClusterOptions): 
       ...(username === '' ? {} : { username: decodeURIComponent(username) }),
     },
   }) as unknown as RedisClusterType
-  // One unavailable master does not affect the other masters: commands to it reject by themselves.
+  // An unavailable master needs no handling here: commands for it reject, and the other masters
+  // still work.
   cluster.on('error', (error: unknown) => logger.debug({ err: error }, 'a node of the Redis Cluster is unavailable'))
   return cluster
 }

@@ -29,7 +29,7 @@ describe('TLS settings for Redis', () => {
     ['the name in the URL', '10.0.0.7', 'DNS:redis.example', true],
     ['another name', '10.0.0.7', 'DNS:stranger.example', false],
     ['another address', '10.0.0.7', 'IP Address:10.0.0.8', false],
-  ])('checks a Redis certificate with %s', (_what, host, names, passes) => {
+  ])('decides whether a Redis master may present a certificate with %s', (_what, host, names, passes) => {
     const problem = redisTlsOf('rediss://redis.example', host)?.checkServerIdentity('ignored', certificateFor(names))
     expect(problem === undefined).toBe(passes)
   })

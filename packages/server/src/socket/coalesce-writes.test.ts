@@ -76,7 +76,7 @@ describe('combined writes to a WebSocket', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] reports that the buffer has room after each combined write, even to a full socket', async () => {
+  it('[SLOW1] after each combined write, reports once the socket accepts more data', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined
@@ -97,7 +97,7 @@ describe('combined writes to a WebSocket', () => {
     await heardAll(8)
   })
 
-  it('[SLOW1] release writes at once, without calling onRoom', async () => {
+  it('[SLOW1] `release` writes queued texts at once, without reporting room for more', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     const writes = new CoalescedWrites(wire, () => {

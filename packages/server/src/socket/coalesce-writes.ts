@@ -17,7 +17,7 @@ import { frameBytes, toTextFrame, writeTextFrame } from './websocket-frame.ts'
  */
 const copyMaxBytes = 32_768
 
-/** Packet as text, or frame that was encoded once for many connections. */
+/** Queued packet: a text, or a complete frame that was encoded once for many connections. */
 type Piece = string | Buffer
 
 const gathering = new Set<CoalescedWrites>()
@@ -29,8 +29,8 @@ export class CoalescedWrites {
   #bytes = 0
 
   /**
-   * @param onRoom - called after the queued pieces were written, if the socket takes more. The
-   * socket itself emits `drain` only if it was full
+   * @param onRoom - called after the queued pieces were written, as soon as the socket accepts more
+   * data. The event `drain` alone is not enough, because a socket emits it only if it was full
    */
   constructor(socket: Socket, onRoom: () => void) {
     this.#socket = socket
@@ -73,7 +73,7 @@ export class CoalescedWrites {
 
   /**
    * Writes all queued pieces at the end of the turn of the event loop. Calls `onRoom` if the socket
-   * takes more.
+   * accepts more data.
    */
   endTurn(): void {
     this.release()

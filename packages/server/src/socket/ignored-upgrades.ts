@@ -23,8 +23,9 @@ export function ignoreForeignUpgrades(httpServer: HttpServer, path: string): voi
       readAgain(this, request, wire, head)
       return
     }
-    // Node has removed its listeners from the socket, and the WebSocket adds its own in a later turn
-    // of the event loop. A client that resets the connection in between must not end this process.
+    // Node has removed its error listener from the socket, and the WebSocket adds its own in a
+    // later turn of the event loop. Without a listener in between, a client that resets the
+    // connection would end this process.
     ignoreErrors(wire)
     for (const listener of listeners) listener.call(this, request, wire, head)
   })

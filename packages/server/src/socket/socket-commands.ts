@@ -2,8 +2,8 @@
  * Runs the commands of one socket. Each command starts in the turn of the event loop in which it
  * arrived, and is answered when it is done. Above a maximum number of running commands, further
  * ones are refused. A socket that keeps exceeding its rate limits is closed. Responses are sent
- * through the connection's outbound queue. A client that does not read its responses is closed as
- * slow, and its further commands are not run.
+ * through the connection's outbound queue. The connection of a client that does not read its
+ * responses is closed as `slow`, and further commands of this client are not run.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { CommandContext } from '../commands/command.ts'
@@ -17,10 +17,14 @@ import type { PacketTaker } from './socket-io-transport.ts'
 export const commandLimits = {
   /** Maximum number of commands that run or wait. Further commands are refused. */
   inFlightMax: 500,
-  /** Maximum number of pages for `sync` read at the same time. Each may hold 256 kB. */
+  /**
+   * Maximum number of `sync` commands that run at the same time. Each one reads a page of up to 256
+   * kB.
+   */
   syncsMax: 2,
   /**
-   * Maximum number of consecutive refusals as `rate-limited`. After them, the connection is closed.
+   * Maximum number of consecutive commands that are refused as `rate-limited` before the connection
+   * is closed.
    */
   rateRefusalsMax: 500,
 } as const

@@ -2,8 +2,8 @@
  * Transport of a Socket.IO connection. It writes to the WebSocket directly: a frame is encoded once
  * for all connections, and everything written in one turn of the event loop is sent together
  * ({@link CoalescedWrites}). Engine.IO itself would buffer, emit and call back for every packet.
- * Its way is used for polling, and while Engine.IO holds packets that must be sent first (its
- * handshake, an upgrade).
+ * This transport writes through Engine.IO only for polling, and while Engine.IO holds packets that
+ * must be sent first (its handshake, an upgrade).
  *
  * Engine.IO buffers without a limit: one client that stopped reading took a server from 120 MB to
  * 1.1 GB. So this transport counts unread bytes: those in Engine.IO's buffer, those that the
@@ -210,8 +210,8 @@ export class SocketIoTransport implements Transport {
   #watch(transport: EngineTransport): void {
     if (transport.name === 'polling') {
       this.#watchPoll(transport)
-      // This listener runs before Engine.IO answers the poll and drops the response, in the same
-      // turn of the event loop.
+      // This listener must run before that of Engine.IO, which may answer the poll at once and then
+      // forgets the response object.
       transport.prependListener('ready', () => this.#watchPoll(transport))
     }
     transport.on('drain', () => {

@@ -60,8 +60,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
     cleanupEmptyChildNamespaces: true,
     allowRequest: (request, answer) => {
       // The origin is checked first, because browsers send cookies even with a WebSocket that a
-      // foreign page opens (CSWSH). An own page begins polling with a plain GET, to which browsers
-      // add no Origin header. They add one to every upgrade.
+      // foreign page opens (CSWSH). A poll may lack an Origin header, because browsers add none to
+      // a GET request of a page to its own server. Browsers add an Origin header to every upgrade.
       const isPoll = request.method === 'GET' && request.headers.upgrade === undefined
       const decision = decideOrigin(request.headers, isPoll ? 'read' : 'change', options.originPolicy)
       if (!decision.allowed) parts.metrics.originRefusals.inc()
@@ -84,7 +84,6 @@ export function startSocketServer(options: SocketServerOptions): Server {
   server.on('connection', (socket) => {
     const { identity } = socket.data as Admitted
     const { cursor } = socket.handshake.auth as { readonly cursor?: unknown }
-    // When the connection closes, its place in the limit of its address becomes free.
     const transport = new SocketIoTransport(socket)
     const connection = gate.open(identity, transport)
     const address = options.addressOf(socket.request)
@@ -98,8 +97,8 @@ export function startSocketServer(options: SocketServerOptions): Server {
   forgetAnswers(httpServer, () => void server.attach(httpServer))
   refuseNewcomers(server, httpServer, options)
   ignoreForeignUpgrades(httpServer, `${socketPath}/`)
-  // Counted from the first byte, because a client that never sends CONNECT occupies a place, too
-  // (N84).
+  // A connection counts against the limit of its address from its start until it closes, because a
+  // client that never sends CONNECT holds a connection open, too (N84).
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
     places.set(wire, place)
@@ -142,7 +141,7 @@ function forgetHandshake(socket: Socket): void {
   conn.cleanupFn = [...conn.cleanupFn]
   const { _callbacks: listeners } = client.decoder
   if (listeners?.$decoded !== undefined) listeners.$decoded = [...listeners.$decoded]
-  // This listener was only needed before the transport existed.
+  // Engine.IO needed this error listener only until the transport existed.
   for (const listener of ws?.listeners('error') ?? [])
     if (listener.name === 'onUpgradeError') ws?.removeListener('error', listener)
 }
@@ -221,8 +220,8 @@ async function admit(
   const { token } = socket.handshake.auth as { token?: unknown }
   if (token !== undefined)
     throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
-  // Set before the session look-up, so that a hundred CONNECT packets of one connection in one turn
-  // of the event loop cost one look-up.
+  // The place is marked as used before the session look-up. So a hundred CONNECT packets of one
+  // connection in one turn of the event loop cost only one look-up.
   place.isUsed = true
   const identity = await authenticator.authenticate(socket.request.headers.cookie)
   if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
@@ -256,7 +255,7 @@ function toChorusError(error: unknown): ChorusError {
 function refuseNewcomers(server: Server, httpServer: HttpServer, options: SocketServerOptions): void {
   const { gate, parts, addressOf } = options
   const { clients } = server.engine as unknown as { readonly clients: Readonly<Record<string, unknown>> }
-  // Both listeners below decide about an upgrade, and must get the same result.
+  // For an upgrade, both listeners below ask for the refusal, and must get the same answer.
   const asked = new WeakMap<IncomingMessage, ChorusError | 'welcome'>()
   const refusalOf = (request: IncomingMessage): ChorusError | undefined => {
     const sid = /[?&]sid=([\w-]+)/.exec(request.url ?? '')?.[1]

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { decoderLimits, StrictDecoder } from './strict-decoder.ts'
 
 describe('the strict Socket.IO decoder', () => {
-  it('the strict decoder reads CONNECT with its cursor, and DISCONNECT', () => {
+  it('the strict decoder reads a CONNECT packet with a cursor and a DISCONNECT packet', () => {
     const decoder = new StrictDecoder()
     const packets: unknown[] = []
     decoder.on('decoded', (packet) => packets.push(packet))

@@ -43,7 +43,8 @@ export async function startChecks(
 }
 
 /**
- * Sends the newest live values to connections that read too slowly and missed some (rule LIVE1).
+ * Sends the newest live values to connections that missed some values because they read too slowly
+ * (rule LIVE1).
  */
 function catchUpLiveValues({ connections, liveValues }: Parts): void {
   for (const connection of connections) {

@@ -74,7 +74,8 @@ export async function startDelivery(
     epoch,
     onRead: (cache, outcome) => {
       metrics.cacheReads.inc({ cache, outcome })
-      // The label's former value, kept until version 0.3.
+      // Reads of segments are also counted under `stretches`, the former name of this cache in the
+      // metrics, until version 0.3.
       if (cache === 'segments') metrics.cacheReads.inc({ cache: 'stretches', outcome })
     },
   })

@@ -44,7 +44,7 @@ export interface JobsOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: Metrics
-  /** Delay before the first retry. Tests set a short one. */
+  /** Delay before the first retry of a failed webhook or mail. Tests set a short delay. */
   readonly firstDelayMs?: number
   /** Returns a user's presence over all servers. */
   readonly statusOf: (user: Id) => Promise<PresenceStatus>

@@ -39,8 +39,8 @@ export async function startSweep(
     },
     placeAt(await readPosition(database)),
   )
-  // Loads the revoked sessions after reading the start position of the sweep, so that every
-  // revocation is found by one of the two (rule ACL2).
+  // Load the revoked sessions only after the start position of the sweep was read. So every
+  // revocation is found either here or by the sweep (rule ACL2).
   revocations.load()
   bus.onGap(() => void sweeper.sweepNow())
   void bus.subscribe('all')

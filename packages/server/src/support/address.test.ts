@@ -47,7 +47,7 @@ describe('the client address of a request', () => {
     ['1.1.1.1, 010.0.0.1', '127.0.0.1'],
     ['1.1.1.1, 1.2.3.4.5:80', '127.0.0.1'],
     [',,,', '127.0.0.1'],
-  ])('counts a client hidden in the X-Forwarded-For header %j as its proxy', (header, client) => {
+  ])('uses the address of the proxy when the X-Forwarded-For header %j hides the client', (header, client) => {
     expect(findClientAddress('127.0.0.1', header, balancer)).toBe(client)
   })
 

@@ -26,7 +26,7 @@ describe('groups of items by key', () => {
     expect(groups.delete('a', three)).toBe(false)
   })
 
-  it('deleting a missing item from a group of one returns false', () => {
+  it('deleting a missing item from a group with one item returns false', () => {
     const groups = new Groups<string, object>()
     groups.add('a', one)
     expect(groups.delete('a', two)).toBe(false)

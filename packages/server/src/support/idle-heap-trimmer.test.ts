@@ -19,7 +19,7 @@ function open() {
 }
 
 describe('memory settings of V8 on an idle server', () => {
-  it('V8 is set to low memory after some idle seconds, only once', () => {
+  it('V8 is set to low memory once, after several idle seconds', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds - 1, 0)
     expect(told).toEqual([])
@@ -27,7 +27,7 @@ describe('memory settings of V8 on an idle server', () => {
     expect(told).toEqual(['memory'])
   })
 
-  it('V8 is set to speed in the first busy second, and idle seconds count again', () => {
+  it('a busy second sets V8 to speed and restarts the count of idle seconds', () => {
     const { told, pass } = open()
     pass(heapTrimmerLimits.quietSeconds, 0)
     pass(1, heapTrimmerLimits.workMax + 1)

@@ -40,7 +40,7 @@ it.each([
   expect(parseJsonText(`[${number}]`)).toEqual([Number(number)])
 })
 
-it('digits in JSON strings and keys are not checked as numbers', () => {
+it('digits inside JSON strings and keys do not count as numbers', () => {
   const text = '{"9007199254740993":"9007199254740993","\\"1e400":"1e400 \\\\"}'
   expect(parseJsonText(text)).toEqual(JSON.parse(text))
 })

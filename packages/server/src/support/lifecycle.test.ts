@@ -34,7 +34,7 @@ it('starts the parts of a server in order and stops them in reverse, despite err
   ])
 })
 
-it('gives up on a part that exceeds its stop deadline, and stops the rest', async () => {
+it('stops the other parts of a server when one exceeds the stop deadline', async () => {
   const clock = new ManualClock()
   const { events, lifecycle, part } = record(clock)
   await lifecycle.start(part('database'))

@@ -7,7 +7,7 @@ const id = (digit: string): string => `018f5a3e-0000-7000-8000-00000000000${digi
 const at = '2026-01-02T03:04:05.678Z'
 
 describe('the JSON of a sent message', () => {
-  it('a sent message has the same JSON from the fast and the general encoder', () => {
+  it('the fast and the general encoder give the same JSON for a sent message', () => {
     const anything = fc.record({
       seq: fc.integer({ min: 1 }),
       text: fc.string({ unit: 'binary' }),

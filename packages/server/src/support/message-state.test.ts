@@ -10,7 +10,7 @@ const textsOf = (changes: readonly { json: string }[]): (string | undefined)[] =
   changes.map(({ json }) => (JSON.parse(json) as { message?: { text: string } }).message?.text)
 
 describe('the state of messages in cached changes', () => {
-  it('[ERASE1] reads the state of a message from the start of its JSON, whatever its text', () => {
+  it('[ERASE1] reads the state of a message correctly even if its text imitates JSON', () => {
     const trap = '"type":"message.deleted","message":{"conversation":"x","seq":9,"version":9,'
     expect(messageStateOf(messageChange(3, trap))).toMatchObject({ target: 3, version: 3 })
     expect(messageStateOf(editChange(5, 3, trap))).toMatchObject({ target: 3, version: 5 })
@@ -32,7 +32,7 @@ describe('the state of messages in cached changes', () => {
     expect(rewritten(newer, older)).toBe(newer)
   })
 
-  it('[ERASE1] [ACL1] changes sent together show the newest state, up to a removal', () => {
+  it('[ERASE1] [ACL1] edits after the removal of a member do not affect earlier changes', () => {
     const changes = [
       messageChange(1, 'a secret'),
       messageChange(2, 'shown to whoever left'),

@@ -15,7 +15,8 @@ export interface ServiceUrlRules {
 
 /**
  * Returns why the URL is invalid, as the second half of an error message after "; ". Returns
- * undefined if it is valid. The text never contains the URL, which may contain a password.
+ * undefined if it is valid. The returned text never contains the URL, because a URL may contain a
+ * password.
  */
 export function findServiceUrlFault(text: string, rules: ServiceUrlRules): string | undefined {
   if (/[\s\u0000-\u001f\u007f]/.test(text)) return 'it contains a space or a control character'
@@ -25,7 +26,8 @@ export function findServiceUrlFault(text: string, rules: ServiceUrlRules): strin
   if (!/^[a-z]+:\/\//i.test(text)) return 'there is no // after the scheme'
   for (const part of [url.username, url.password, url.hostname, url.pathname])
     if (!isDecodable(part)) return 'a literal % must be written %25'
-  // A / or # in a password ends the host too early, and the rest of the password becomes the path.
+  // At a / or # in a password, the parser ends the host too early and takes the rest of the
+  // password as the path.
   if (/[@]/.test(url.pathname + url.hash)) return 'an @, /, ? or # in a password must be written %40, %2F, %3F or %23'
   const namesHost = rules.hostParameter !== undefined && (url.searchParams.get(rules.hostParameter) ?? '') !== ''
   if (url.hostname === '' && !namesHost) return 'it has no host'

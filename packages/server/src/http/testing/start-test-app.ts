@@ -100,7 +100,7 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     clock,
     onProblem: () => undefined,
   })
-  // The commands under test use no other parts, so the rest is missing.
+  // The commands under test use only these parts of the server, so all other parts are missing.
   const parts = {
     config,
     database,
