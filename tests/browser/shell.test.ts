@@ -214,6 +214,45 @@ it('[NAV1] a dialog that opens another conversation leaves no history entry', as
   await ada.leave()
 })
 
+it('[NAV1] a browser that goes back slowly closes no new dialog and leaves no new conversation', async () => {
+  const bob = await HttpUser.signUp(server.url, { name: 'Bob Builder', password })
+  const user = await HttpUser.signUp(server.url, { name: 'Ada Lovelace', password })
+  await user.createConversation('group', [], 'Analytical Engine')
+  const ada = await arriveAs(user, phone)
+  const { page } = ada
+  await ada.open('Analytical Engine')
+  // Closing a dialog goes back in the history. On a busy machine this takes longer than the response
+  // to a request, and longer than opening the next dialog.
+  await page.evaluate(() => {
+    const go = window.history.go.bind(window.history)
+    window.history.go = (delta) => void setTimeout(() => go(delta), 500)
+    window.addEventListener('popstate', () => document.documentElement.setAttribute('data-went-back', ''))
+  })
+  const find = page.getByRole('button', { name: 'Find', exact: true })
+  await find.click()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the dialog' })
+  await page.keyboard.press('Escape')
+  await find.click()
+  await page.locator('html[data-went-back]').waitFor({ state: 'attached' })
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry again' })
+  await page.getByRole('dialog').waitFor()
+  await page.keyboard.press('Escape')
+  await waitForFact(() => page.evaluate(() => (window.history.state?.layers ?? 0) === 0), { what: 'no entry' })
+  await hasOpened(page, 'Analytical Engine')
+
+  await page.goBack()
+  await page.getByRole('button', { name: 'New conversation' }).first().click()
+  await page.getByRole('combobox', { name: 'People' }).fill(bob.handle)
+  await page.getByRole('option').filter({ hasText: bob.handle }).first().click()
+  await waitForFact(() => page.evaluate(() => window.history.state?.layers === 1), { what: 'an entry for the dialog' })
+  await page.getByRole('button', { name: /^Start/ }).click()
+  await hasOpened(page, 'Bob Builder')
+  await waitForFact(() => page.evaluate(() => (window.history.state?.layers ?? 0) === 0), { what: 'no entry' })
+  await page.goBack()
+  await ada.item('Bob Builder').waitFor()
+  await ada.leave()
+})
+
 it('[NAV1] Alt and an arrow key keep the open conversation visible in the list', async () => {
   const user = await accountWithGroups()
   const ada = await arriveAs(user)

@@ -3,7 +3,7 @@
  * of the page.
  */
 import { useMemo, useSyncExternalStore } from 'react'
-import { layersInHistory } from './back-layers.ts'
+import { afterTraversal, layersInHistory } from './back-layers.ts'
 import { formatRoute, parseRoute, type Route } from './route.ts'
 
 const listeners = new Set<() => void>()
@@ -26,6 +26,10 @@ export function useRoute(): Route {
 
 /** Navigates to a route. With `replace`, Back does not return to the present route. */
 export function navigate(route: Route, options: { readonly replace?: boolean } = {}): void {
+  afterTraversal(() => writeAddress(route, options))
+}
+
+function writeAddress(route: Route, options: { readonly replace?: boolean }): void {
   const path = formatRoute(route)
   if (path === window.location.pathname) return
   // If a menu or dialog led here, replace its history entry, so that Back returns to the previous
