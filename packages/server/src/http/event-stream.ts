@@ -42,9 +42,9 @@ export function addEventStream(
 ): void {
   // A browser's EventSource never reconnects after a response that is not an event stream. So a
   // browser gets a temporary refusal as a short event stream, and reconnects later. Behind a load
-  // balancer, a refusal (except of a rate limit) keeps its error status: the balancer then tries
-  // another server. If no server accepts, the balancer itself sends the short event stream
-  // (deploy/).
+  // balancer, only a rate limit is sent like this. Any other refusal keeps its error status, so
+  // that the balancer tries another server. If no server accepts, the balancer itself sends such a
+  // short event stream (deploy/).
   const errorHandler = async (error: Error, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { accept = '' } = request.headers
     if (!(error instanceof ChorusError) || error.retry === 'never' || !/text\/event-stream/i.test(accept)) throw error

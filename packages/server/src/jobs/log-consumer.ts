@@ -13,8 +13,8 @@ import type { Logger } from '../support/logger.ts'
 
 export const consumerLimits = {
   /**
-   * Lifetime of a lease. After a server has died, no server reads for its consumers for at most
-   * this time.
+   * Lifetime of a lease. If the server that holds it dies, the consumer stops for at most this
+   * time.
    */
   leaseMs: 15_000,
   renewEveryMs: 4_000,

@@ -17,8 +17,8 @@ import { addressIn, type HandOver, type OutgoingMail } from './smtp-line.ts'
 
 export const mailWorkerLimits = {
   /**
-   * Delay before a user whose presence is unknown is checked again, unless the delay of mails is
-   * shorter.
+   * Delay before a user whose presence is unknown is checked again. It is never longer than the
+   * delay of mails.
    */
   unknownDelayMs: 60_000,
   /** Maximum time to hand one mail to the mail server. After that its outcome is unknown. */

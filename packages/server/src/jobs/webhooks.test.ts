@@ -112,7 +112,8 @@ describe.each(testEngines)('webhooks (%s)', (engine) => {
     expect(Object.keys(event)).toEqual(['type', 'timestamp', 'data'])
     expect(event.timestamp).toBe(event.data.change.at)
     expect(event.data.change.message).toMatchObject({ conversation, seq, sender, attachments: [] })
-    // The server deletes the row of a finished lane some time after the response, so wait for it.
+    // The server deletes the row of a finished webhook lane some time after the response, so wait
+    // for that.
     await expect.poll(() => fixture.sql('select from webhook_lanes'), patience).toEqual([])
   })
 
