@@ -11,7 +11,6 @@ import { join } from 'node:path'
 import { fail, root, say, SetupError } from './setup/steps.mjs'
 
 const semver = /^(\d+)\.(\d+)\.(\d+)$/
-const groups = ['packages', 'apps', 'lab']
 
 function readJson(path) {
   return JSON.parse(readFileSync(join(root, path), 'utf8'))
@@ -19,6 +18,16 @@ function readJson(path) {
 
 function writeJson(path, value) {
   writeFileSync(join(root, path), `${JSON.stringify(value, undefined, 2)}\n`)
+}
+
+/** Returns the folders of the workspace. A workspace is a folder, or `folder/*` for all its folders. */
+function workspaceFolders() {
+  return readJson('package.json').workspaces.flatMap((pattern) => {
+    if (!pattern.endsWith('/*')) return [pattern]
+    const group = pattern.slice(0, -2)
+    const folders = readdirSync(join(root, group)).map((name) => `${group}/${name}`)
+    return folders.filter((folder) => existsSync(join(root, folder, 'package.json')))
+  })
 }
 
 function git(...args) {
@@ -57,11 +66,7 @@ try {
   const date = new Date().toISOString().slice(0, 10)
   writeFileSync(join(root, 'CHANGELOG.md'), changelog.replace('\n## Unreleased\n', `\n## ${version} (${date})\n`))
 
-  const manifests = groups.flatMap((group) =>
-    readdirSync(join(root, group))
-      .map((name) => `${group}/${name}/package.json`)
-      .filter((path) => existsSync(join(root, path))),
-  )
+  const manifests = workspaceFolders().map((folder) => `${folder}/package.json`)
   for (const path of ['package.json', ...manifests]) {
     const manifest = readJson(path)
     setVersion(manifest, version)
