@@ -74,6 +74,9 @@ try {
     installNode(target)
     const npmSettings = join(homedir(), '.npmrc')
     if (existsSync(npmSettings)) cpSync(npmSettings, join(target, 'root/.npmrc'))
+    // On a network that inspects TLS, npm needs the certificate authority of that network.
+    const authorities = process.env['NODE_EXTRA_CA_CERTS'] ?? ''
+    if (authorities !== '') copyInto(target, authorities)
     await must('git', ['clone', '--quiet', root, join(target, checkoutPath)])
     const npm = args.length === 0 ? ['test'] : args
     say(`npm ${npm.join(' ')} in it`)
@@ -81,7 +84,7 @@ try {
       mount --bind /dev ${target}/dev && mount -t sysfs sysfs ${target}/sys && mount -t proc proc ${target}/proc &&
       mount -t tmpfs tmpfs ${target}/dev/shm &&
       exec chroot ${target} /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
-        CI=true sh -c 'cd ${checkoutPath} && exec npm "$@"' npm "$@"`
+        NODE_EXTRA_CA_CERTS='${authorities}' CI=true sh -c 'cd ${checkoutPath} && exec npm "$@"' npm "$@"`
     const { status } = await run('unshare', [
       '--mount',
       '--pid',
