@@ -7,6 +7,7 @@
  *   node scripts/check-minimal-root.mjs [--keep] [npm arguments …]     default: test
  */
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -66,6 +67,8 @@ try {
   try {
     say(`making a minimal Debian ${codename} in ${target}`)
     await must('debootstrap', ['--variant=minbase', codename, target])
+    // Only root may enter a folder of mkdtemp, but Postgres runs as another user.
+    chmodSync(target, 0o755)
     for (const path of registrySettings) copyInto(target, path)
     writeFileSync(
       join(target, 'etc/apt/sources.list'),
