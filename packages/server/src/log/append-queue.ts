@@ -1,7 +1,8 @@
 /**
- * Queue of rows (messages and operations) to append to the log. It has one database connection, its
- * lane, and at most one batch in flight (rules ACK1, ACK2, ORD1, BAD1). Rows that arrive during a
- * commit are collected for the next batch. Each row is answered by its deadline.
+ * Queue of rows (messages and operations) to append to the log. Each queue uses one database
+ * connection, called a lane, and has at most one batch in flight (rules ACK1, ACK2, ORD1, BAD1).
+ * Rows that arrive during a commit are collected for the next batch. Each row is answered by its
+ * deadline.
  *
  * Within a batch, the rows of each conversation are ordered: new messages first, then other
  * operations, then at most one change of membership or role. Rows that do not fit this order wait
@@ -102,8 +103,8 @@ export class AppendQueue {
   }
 
   async #run(): Promise<void> {
-    // Waits one microtask, so that rows added in the same turn of the event loop join the first
-    // batch.
+    // Starts the first batch one microtask later, so that it includes all rows that the current
+    // code adds without waiting.
     await Promise.resolve()
     while (this.#waiting.length > 0) {
       await this.#commit(this.#gather(), false)

@@ -133,8 +133,9 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
   )
 
   it('[ACK2] an append never reports refused after SQLSTATE 57P01, 57P02, 57014 or 08*', async () => {
-    // The database may commit and then report one of these errors. The retries are refused a
-    // connection, and a refused connection alone would mean that nothing was stored.
+    // Here the database commits the message and then reports one of these errors. Every retry then
+    // fails because the connection is refused. Without the first error, a refused connection would
+    // prove that nothing was stored.
     const codes = ['57P01', '57P02', '57014', '08000', '08003', '08006', '08P01']
     const answers = await Promise.all(
       codes.map(async (code) => {
@@ -250,8 +251,8 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     nowMs = appendQueueLimits.deadlineMs + 1
     expect(await old).toMatch(/^un(known|available)$/)
     expect(await young).toMatchObject({ outcome: 'stored' })
-    // The statement's timeout was the time left for the newest row of the batch, not for the
-    // oldest.
+    // Both rows were in one batch. The timeout of its statement was the time until the deadline of
+    // the newest row, not of the oldest.
     expect(timeouts[0]).toBe(appendQueueLimits.deadlineMs)
     expect(await textsOf(group)).toEqual(['young'])
   })
@@ -273,19 +274,22 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     expect(await faulty.send(group, ada, 'fine')).toMatchObject({ outcome: 'stored' })
   })
 
-  it.runIf(engine === 'embedded')('[LIM1] refuses rows beyond the queue limit and handles the rest', async () => {
-    faults.push({ kind: 'silence', lasting: true })
-    const first = faulty.send(group, ada, 'first').catch(() => undefined)
-    await new Promise((resolve) => setImmediate(resolve))
-    const waiting: Promise<unknown>[] = []
-    for (let index = 0; index < appendQueueLimits.waitingRowsMax; index++) {
-      waiting.push(faulty.apply({ op: 'rename', conversation: group, actor: bob, name: 'x' }).catch(() => undefined))
-    }
-    await expect(faulty.send(group, ada, 'one too many')).rejects.toMatchObject({ code: 'unavailable' })
-    expect(faulty.log.waitingRows).toBe(appendQueueLimits.waitingRowsMax)
-    await first
-    await faulty.log.drain()
-    await Promise.all(waiting)
-    expect(faulty.log.waitingRows).toBe(0)
-  })
+  it.runIf(engine === 'embedded')(
+    '[LIM1] refuses rows beyond the queue limit, and answers every queued row',
+    async () => {
+      faults.push({ kind: 'silence', lasting: true })
+      const first = faulty.send(group, ada, 'first').catch(() => undefined)
+      await new Promise((resolve) => setImmediate(resolve))
+      const waiting: Promise<unknown>[] = []
+      for (let index = 0; index < appendQueueLimits.waitingRowsMax; index++) {
+        waiting.push(faulty.apply({ op: 'rename', conversation: group, actor: bob, name: 'x' }).catch(() => undefined))
+      }
+      await expect(faulty.send(group, ada, 'one too many')).rejects.toMatchObject({ code: 'unavailable' })
+      expect(faulty.log.waitingRows).toBe(appendQueueLimits.waitingRowsMax)
+      await first
+      await faulty.log.drain()
+      await Promise.all(waiting)
+      expect(faulty.log.waitingRows).toBe(0)
+    },
+  )
 })

@@ -575,8 +575,8 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
         await fixture.send(group, ada)
         answered.push('send')
       }
-      // With one connection, messages and creations alternate. With several, messages have their
-      // own connections.
+      // The embedded database has a single connection, so messages and creations take turns.
+      // Postgres has several connections, and creations use a separate one.
       if (engine === 'embedded') expect(answered.filter((what) => what === 'creation').length).toBeLessThanOrEqual(6)
       else expect(answered.filter((what) => what === 'creation').length).toBeLessThan(20)
       await Promise.all(creations)
@@ -649,7 +649,7 @@ describe.each(testEngines)('the change log on the %s engine', (engine) => {
       expect((await remove(second)).outcome).toBe('stored')
     })
 
-    it('only owners assign roles; the last owner keeps the role (N57)', async () => {
+    it('only owners assign roles, and the last owner cannot give up the role', async () => {
       const [carol, dan] = (await fixture.users(2)) as [Id, Id]
       const place = await fixture.group([ada, bob, carol])
       const put = (actor: Id, user: Id, role: 'owner' | 'moderator' | 'member' | null) =>

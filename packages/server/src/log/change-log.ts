@@ -6,7 +6,7 @@
  * with the load, and an idle server commits a single message without delay. A batch is one round
  * trip: one call of `append_changes` (or of `append_send` for a single message) in autocommit.
  *
- * Each queue has one database connection, its lane, and at most one batch in flight
+ * Each queue uses one database connection, called a lane, and has at most one batch in flight
  * (append-queue.ts). Conversations are assigned to queues by hash. So the rows of a conversation
  * are stored in the order of arrival, and a busy conversation cannot starve conversations in other
  * queues. Creations of conversations have a separate queue with small batches, because one creation

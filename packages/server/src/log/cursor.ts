@@ -15,11 +15,14 @@ import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'no
 import { type Id, limits } from '@chorus/protocol'
 
 export interface CursorPaging {
-  /** Position for the cursor after the last page. It was read together with the first page. */
+  /**
+   * Position of the cursor that the client gets when all pages are sent. It was read together with
+   * the first page, so changes written during the sync are not lost.
+   */
   readonly nextPosition: number
   /**
-   * Last conversation that was sent, up to its change `seq`. Conversations before it were sent
-   * completely.
+   * Conversation that was being sent when this cursor was issued. Its changes up to `seq` were
+   * sent. Conversations with lower ids were sent completely.
    */
   readonly conversation: Id
   readonly seq: number

@@ -22,9 +22,9 @@ export interface MembershipsRequest {
 }
 
 /**
- * Limits of a page of conversations whose log or membership changed since the position, ordered by
- * id. Such a page leaves `unread` at 0: the caller may show fewer conversations, and counts them
- * with readUnread.
+ * Request for one page of the conversations whose log or membership changed since the position,
+ * ordered by id. In a page, `unread` is always 0. With readUnread, the caller counts the unread
+ * messages of the conversations that it shows.
  */
 export interface MembershipsPage {
   /** First conversation of the page. Undefined: start at the beginning. */

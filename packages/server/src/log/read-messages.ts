@@ -119,8 +119,8 @@ async function cutPage(
         historyPageMaxBytes / 2,
       )
       const messages = [...upTo, ...after]
-      // With limit 1, only the message at the anchor is returned, so no later message is, although
-      // some may exist.
+      // Queries both sides, because more messages may exist where the page contains none: with
+      // limit 1, the page never contains a message after the anchor.
       const oldest = messages.at(0)?.seq ?? anchor.seq + 1
       const newest = messages.at(-1)?.seq ?? anchor.seq
       return {

@@ -140,8 +140,8 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
       ['newest pages', (database) => readNewestPages(database, everybody), 53],
       ['newest pages known', (database) => readNewestPages(database, everybody, new Map([[group, 80_081]])), 0],
       ['gap', (database) => readGap(database, { conversation: group, from: 79_990, to: 79_999 }, 500), 20],
-      // Nothing new was written, and two transactions were open. Computing the position reads the
-      // newest row.
+      // A sweep that finds no new rows, after a sweep that found two open transactions. It reads
+      // the newest row, to compute the new position.
       ['sweep', (database) => sweepChanges(database, { ...placeAt(Number.MAX_SAFE_INTEGER), parts: lookedAt }), 2],
       ['member seqs', (database) => readMemberSeqs(database, everybody), 0],
       [
@@ -170,8 +170,8 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
       ['conversations', (database) => readConversations(database, ada, 50, undefined), 2_100],
       ['read marker', (database) => markRead(database, ada, group, 10), 2_000],
       ['unread', (database) => readUnread(database, ada, [group]), 2_000],
-      // Postgres reports a rounded mean over 101 conversations. Computing the position reads the
-      // newest change.
+      // The number is not exact, because Postgres reports a rounded mean over 101 conversations. It
+      // includes reading the newest change, to compute the position.
       ['memberships of a connection', (database) => readMemberships(database, [marked]), 2_100],
       [
         'memberships of a page',

@@ -377,14 +377,14 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
           expect(markers.at(-1)).toBe(seq)
           expect(revoked).toContain(session)
           expect(place.position).toBeLessThanOrEqual(openXid)
-          // While the other transaction is open, the rows above are not read again, but new rows
-          // are.
+          // While a transaction with a lower id is open, a sweep reads new rows, but none of the
+          // rows that earlier sweeps have read.
           expect(await run()).toEqual({ rows: 0, covers: false })
           await fixture.send(late, bob, 'later')
           expect((await run()).rows).toBe(1)
           expect(found.get(late)).toBe(4)
-          // The open transaction has a lower id than all rows read so far. Its rows must still be
-          // found.
+          // The open transaction now writes a row and commits. The next sweep must find that row,
+          // although it has a lower transaction id than all rows read so far.
           await writer.query(
             `with top as (update conversations set seq = seq + 1, last_xid = pg_current_xact_id() where id = $1 returning seq)
              insert into changes (conversation, seq, at, type, actor, name)

@@ -417,8 +417,8 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
           members: [ada],
         }),
     ])
-    // For the limit on conversations per user, SQL counts the user's memberships, so these row
-    // reads are expected.
+    // The SQL function `append_changes` counts the user's memberships, to enforce the limit on
+    // conversations per user. So its row reads of `members` are expected.
     expect(over.filter((line) => !line.startsWith('append_changes: members, 0 scans'))).toEqual([])
   })
 

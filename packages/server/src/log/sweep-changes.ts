@@ -2,13 +2,14 @@
  * Reads all rows written since the last sweep. So a server finds changes of other servers even when
  * their hints over Redis were lost (rule TAIL1).
  *
- * Naive way: start the next sweep after the last transaction id read. That skips a transaction
- * which is still open and commits later with a lower id.
+ * A naive sweep would start after the last transaction id that it has read. It would miss a
+ * transaction that has a lower id but commits later.
  *
- * Ours: a sweep position records for each table (part) the id `next` and the open transactions
- * below it. All other transactions below `next` have been read. The next sweep reads ids from
- * `next` on, and the rows of the recorded open transactions. So a long transaction keeps the
- * position in clients' cursors low, but newer rows are still found, and no row is read twice.
+ * Instead, a sweep position records for each table (called a part) a transaction id `next` and the
+ * transactions below `next` that are still open. All other transactions below `next` have been
+ * read. The next sweep reads the rows of transactions from `next` on, and of the recorded open
+ * transactions. So a long transaction keeps the position in clients' cursors low, but newer rows
+ * are still found, and no row is read twice.
  *
  * Each part is ordered by transaction id and limited. If the limit cuts a part, the next sweep
  * follows at once after the last id read, and the position stays at or below that id. `with ties`
