@@ -84,8 +84,8 @@ export class LiveHoldings {
   }
 
   /**
-   * Returns the slot of this user's oldest value in this conversation, or undefined if the user has
-   * only one value there.
+   * Returns the slot (key and user) of the user's oldest value in this conversation. Returns
+   * undefined if the user has fewer than two values there.
    */
   oldestOf(user: Id, conversation: Id): string | undefined {
     const slots = this.#holdings.get(user)?.slots.get(conversation)

@@ -52,7 +52,7 @@ export class RedisLiveStore implements LiveStore {
       ])
       this.#redis
         .script(keepLiveValues, keys, [valuesPerConversationMax, limits.liveTtlMaxMs, valuesPerUserMax, ...args])
-        // Not retried: the next value replaces this one anyway.
+        // A failed write is not retried, because a live value is soon replaced by the next one.
         .catch(() => undefined)
         .finally(() => {
           this.#underWay--

@@ -178,8 +178,8 @@ export class LiveValues {
     if (room === undefined) return
     const over = [...room.held.values()].filter(({ value }) => value.user === user && value.value !== null)
     for (const { value } of over) this.set(conversation, value.key, user, null, 0)
-    // The end is not published: every server with subscribers of this conversation reads the
-    // removal in its log.
+    // The end of these values is not published to other servers. Each server with subscribers of
+    // this conversation finds the user's removal in the log and ends the values itself.
     for (const { value } of over) room.own.delete(slotOf(value))
     this.#options.store.keep(
       conversation,

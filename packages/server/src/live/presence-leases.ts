@@ -6,9 +6,9 @@
  * A lease that ended is never revived. When the content of Redis is in doubt (the lease is gone, a
  * write failed, the connection was lost), the server takes a new lease, writes all its users again,
  * and only then ends the old lease. So a connected user never appears offline in between, and a
- * user who left in that time does not remain online. Redis may also lose single users but not their
- * lease, which no reply shows. So each refresh also rewrites some users, and every user is
- * rewritten about every 15 seconds.
+ * user who left in that time does not remain online. Redis may also lose the presence of single
+ * users and keep the lease. No reply from Redis shows such a loss. So each refresh also rewrites
+ * some users, and every user is rewritten about every 15 seconds.
  */
 import type { Id } from '@chorus/protocol'
 import type { Redis } from '../redis/redis.ts'
@@ -77,7 +77,7 @@ class OwnPartition {
    */
   doubt: LeaseCause | undefined = 'start'
   readonly here = new Map<Id, 'online' | 'away'>()
-  /** Users of this round of rewriting that were not rewritten yet. */
+  /** Users who are still to be rewritten in the current round. A round rewrites each user once. */
   rewrites: Iterator<Id> | undefined
   /** Users to be written to Redis. For users who left, with the time when they were last seen. */
   readonly unwritten = new Map<Id, string | undefined>()
@@ -234,7 +234,7 @@ export class PresenceLeases {
 
   #takeNewLease(own: OwnPartition, cause: LeaseCause): void {
     if (own.lease !== undefined && !own.isLeaseNew) own.outdated.push(own.lease)
-    // Keeps only a few older leases to end; the rest end by themselves.
+    // Keeps the four newest of the older leases, to end them. Leases removed here expire in Redis.
     own.outdated = own.outdated.slice(-4)
     own.doubt = undefined
     own.isLeaseNew = true

@@ -131,7 +131,8 @@ export class RemotePresenceReader {
       users.map(async (user): Promise<readonly [Id, RemotePresence]> => {
         const read = this.#of(user)
         const followed = read.followed.get(user)
-        // Hints keep followed users up to date. Redis is only read while their status is unknown.
+        // Hints over Redis keep the known status of a followed user up to date. So Redis is read
+        // only while the status is unknown.
         if (followed !== undefined && followed.presence.status !== 'unknown') return [user, followed.presence]
         if (read.isAway) return [user, unknownRemotePresence]
         // Subscribes, waits for the confirmation, and then reads, so that later changes arrive as
@@ -190,8 +191,9 @@ export class RemotePresenceReader {
   }
 
   /**
-   * Records that, for `forMs`, a user missing in Redis may still be written again. Reads unknown
-   * users again after that time.
+   * For `forMs` from now, gives users who are missing in Redis the status `unknown` instead of
+   * `offline`, because their servers may not have written them again yet. After that time, reads
+   * the users with the status `unknown` again.
    */
   settle(partition: PresencePartition, forMs: number): void {
     const read = this.#at(partition)
@@ -315,7 +317,8 @@ export class RemotePresenceReader {
     before: PresenceStatus | undefined,
   ): RemotePresence {
     if (status === 'online' || status === 'away') return { status, lastSeen: undefined }
-    // A user who was offline before stays offline, because no server has reported anything else.
+    // Servers may still be writing their users to Redis again, so a missing user may be online.
+    // Only a user who was already offline stays offline.
     if (this.#options.clock.nowMs() < read.settledAtMs && before !== 'offline') return unknownRemotePresence
     const saidAtMs = Date.parse(String(seen))
     const endedAtMs = Number(endedForMs) < 0 ? Number.NaN : this.#options.now().getTime() - Number(endedForMs)

@@ -221,7 +221,7 @@ describe('PresenceTracker', () => {
     expect(told.map(({ presences: [bobs] }) => bobs?.status)).toEqual(['away', 'offline'])
   })
 
-  it("[PRES1] reports the most active status of a user's connections, then the departure", () => {
+  it("[PRES1] reports the status of a user's most active connection until the last one closes", () => {
     const { clock, presences, arrive, reports } = open()
     const [phone, laptop] = [arrive('bob'), arrive('bob')]
     const last = (): unknown => reports.at(-1)?.[1]
@@ -264,7 +264,7 @@ describe('PresenceTracker', () => {
     expect(told.at(-1)?.presences).toEqual([{ user: 'bob', status: 'offline', lastSeen: later }])
   })
 
-  it('[PRES2] follows a watched user, and reports an ended watch once', () => {
+  it('[PRES2] follows only watched users, and sends unknown once when a watch ends', () => {
     const { clock, told, presences, arrive, followed } = open()
     const [ada, cleo] = [arrive('ada'), arrive('cleo')]
     presences.watch(ada, ['bob', 'dan'])

@@ -91,7 +91,10 @@ export interface WatchAsk {
   readonly turn: number
 }
 
-/** One watched user and the connection that watches, as of the request with number `turn`. */
+/**
+ * A connection and one user that it watches. `turn` is the number of the watch request that set the
+ * connection's list of watched users.
+ */
 export interface Watch<Watcher> {
   readonly watcher: Watcher
   readonly watched: Id
@@ -122,11 +125,14 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   readonly #late = new Set<Id>()
   #lateTimer: Timer | undefined
   /**
-   * Watch requests in progress. For each, counts how often a user that it concerns has left a
-   * conversation since it began.
+   * Watch requests in progress. For each request, the number of times that its sender or a
+   * requested user has left a conversation since the request began.
    */
   readonly #asks = new Map<WatchAsk, number>()
-  /** Number of the request that set the current list of each watcher. */
+  /**
+   * For each watching connection, the number of the request that set its current list of watched
+   * users.
+   */
   readonly #turns = new WeakMap<Watcher, number>()
   /** Users who left a conversation, so that their watches must be checked again. */
   #left = new Set<Id>()
@@ -241,8 +247,9 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
   }
 
   /**
-   * Ends these watches and sends `unknown` to the watchers, except watchers that have set another
-   * list by now.
+   * Ends these watches and sends the status `unknown` to the watching connections. Skips each
+   * connection that has replaced its list of watched users since the watches were
+   * collected.
    */
   unwatch(watches: readonly Watch<Watcher>[]): void {
     const ended = new Map<Watcher, Presence[]>()

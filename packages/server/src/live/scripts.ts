@@ -164,7 +164,8 @@ return reply`,
  *   keys of each user (hash: user → keys, the oldest one first)
  * - ARGV: 1 maximum number of values · 2 how long the hashes are kept, ms · 3 maximum number of
  *   values per user · then for each value: field · order · origin · life, ms · JSON
- * - Returns the number of stored values; the rest was older than the stored ones.
+ * - Returns the number of values that were stored. A value is not stored when a newer value is
+ *   already stored for the same key and user.
  * - Cost: O(values written × maximum per user). O(maximum of values) when values of several users
  *   exceed it: then ended values are evicted first, and after them the values that end next. If the
  *   user who sets a value is over a limit, older values of that user are evicted first.
