@@ -30,7 +30,7 @@ const peerClientsMax = 20
 
 /**
  * Maximum time to wait until clients of a mutant (Chorus with an added bug) have caught up. With
- * many bugs they never do, and a longer wait would show nothing more.
+ * many bugs, clients never catch up, and a longer wait would show nothing more.
  */
 const mutantPatienceMs = 10_000
 

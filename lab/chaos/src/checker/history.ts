@@ -101,7 +101,7 @@ export interface StreamMark {
 export class History {
   readonly names = new Names()
   readonly deliveries = new Deliveries()
-  /** Sent messages by {@link sendKey}. */
+  /** Sent messages, by the key that {@link sendKey} returns. */
   readonly sends = new Map<string, LogicalSend>()
   readonly operations: Operation[] = []
   readonly pages: Page[] = []

@@ -80,8 +80,8 @@ function pairKey(conversation: string, user: string): string {
 }
 
 /**
- * Returns whether the user was a member at this sequence number (or message version, which is one,
- * too).
+ * Returns whether the user was a member at this sequence number. A message version is a sequence
+ * number, too.
  */
 export function isMemberAt({ joins, removals }: Membership, seq: number): boolean {
   return lastUpTo(joins, seq) > lastUpTo(removals, seq)

@@ -165,8 +165,8 @@ const breaks: { readonly [Id in RuleId]?: Break } = {
     return events.filter((event) => event !== created)
   },
   A8: (_chat, events, where) => {
-    // Remove one delivery between two deliveries to the same client. Nothing else may explain the
-    // missing sequence number.
+    // Remove one delivery from the middle of one client's deliveries, so that its sequence number
+    // is missing for no permitted reason.
     const mine = events.filter(
       (event) => isDelivery(event) && event.observer === 'ada-1' && event.conversation === 'one',
     )

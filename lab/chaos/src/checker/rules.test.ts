@@ -468,8 +468,8 @@ describe('rule A10, real-time order', () => {
     const lateT = acknowledgements.at(-1)!.t + 1_000
     const ok = acknowledgements[0]!
     const late = [...without(events, first, ok), { ...first!, t: lateT }, { ...ok, t: lateT + 1_000 }] as HistoryEvent[]
-    // The deliveries of the message now precede its sending. That breaks no other rule: only the
-    // order of the log matters here.
+    // The first message is now sent after all others, but still has the lowest sequence number. No
+    // other rule compares the time of sending with the times of the deliveries.
     expect(brokenRules(late)).toEqual(['A10'])
   })
 })
@@ -517,7 +517,7 @@ describe('rule A12, leak', () => {
     expect(brokenRules(chat.finish())).toEqual(['A12'])
   })
 
-  it('rule A12 finds an old message edited after the reader’s removal', () => {
+  it('rule A12 finds a removed member that received the later edit of an old message', () => {
     const chat = smallChat()
     const seq = chat.send('group', 'ada-1', 'ada')
     chat.remove('group', 'ada', 'bob')
@@ -565,7 +565,7 @@ describe('rule A12, leak', () => {
     expect(brokenRules(chat.finish())).toEqual([])
   })
 
-  it('rule A12 works when no response contains a sequence number', () => {
+  it('rule A12 finds a leak even if responses about members lack sequence numbers', () => {
     const chat = smallChat()
     chat.remove('group', 'ada', 'bob')
     chat.send('group', 'ada-1', 'ada')

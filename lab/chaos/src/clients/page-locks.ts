@@ -11,8 +11,8 @@ type Holder = (lock: { readonly name: string } | null) => unknown
 
 export class PageLocks {
   /**
-   * Promise of the end of the last request for each lock name. A name without requests has no
-   * entry.
+   * For each lock name, a promise that resolves when the last queued request has released the lock.
+   * A name without requests has no entry.
    */
   readonly #queues = new Map<string, Promise<unknown>>()
 

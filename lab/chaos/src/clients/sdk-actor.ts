@@ -73,8 +73,8 @@ export class SdkActor implements Actor {
 
   constructor(options: SdkActorOptions) {
     this.#options = options
-    // Tabs with a shared store send each other's messages, so either tab may learn a message's
-    // outcome. They share this data.
+    // Two tabs with the same store also have the same outbox, so either tab may send a message and
+    // get its response. So both use the same lists of messages without an outcome.
     const { sharesStoreOf } = options
     this.#open = sharesStoreOf === undefined ? new Map<string, number>() : sharesStoreOf.#open
     this.#maybeArriving = sharesStoreOf === undefined ? new Set<string>() : sharesStoreOf.#maybeArriving
@@ -171,9 +171,8 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Records an unknown outcome for messages that are no longer in the shared outbox. Another tab
-   * got their acknowledgement, and the stored messages include them, so this client gets no
-   * callback.
+   * Records an unknown outcome for each message that is no longer in the shared outbox. Another tab
+   * has received its acknowledgement, so this client gets no callback for it.
    */
   #settleSentElsewhere(): void {
     const waiting = new Set(this.#client?.outbox.get().map(({ clientId }) => clientId))
@@ -314,8 +313,8 @@ export class SdkActor implements Actor {
   }
 
   /**
-   * Begins a new stream in the history with a new process name. A client with another store does
-   * not continue the order in which the earlier one sent its messages.
+   * Begins a new stream in the history, with a new process name. So the checker expects no order
+   * between messages sent before and after this point.
    */
   #beginStream(): void {
     const { recorder, person, session, name } = this.#options
@@ -374,7 +373,7 @@ export class SdkActor implements Actor {
   async #close(isClean: boolean): Promise<void> {
     const client = this.#client
     this.#isRunning = false
-    // Attempts that are on their way get no response.
+    // The client gets no response to a message that it is sending now.
     this.#noteOtherAttempts()
     this.#closeConnection('stopped')
     if (!this.#isDoomed) this.#options.recorder.stream(this.#stream, 'detached', isClean)
@@ -399,7 +398,10 @@ export class SdkActor implements Actor {
     }
   }
 
-  /** Notes that every waiting message has, or may have, another attempt. */
+  /**
+   * Records that the server may already have stored every waiting message. So a later refusal of a
+   * message does not prove that it is not stored.
+   */
   #noteOtherAttempts(): void {
     for (const clientId of this.#open.keys()) this.#maybeArriving.add(clientId)
   }

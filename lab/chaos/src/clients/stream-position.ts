@@ -1,7 +1,4 @@
-/**
- * Sequence number (seq) of the last change that a client has of each conversation, and the epoch
- * (which identifies one database) that these seqs belong to.
- */
+/** Sequence number (seq) of the last change that a client has received, for each conversation. */
 export class StreamPosition {
   readonly #seqs = new Map<string, number>()
 

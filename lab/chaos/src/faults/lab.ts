@@ -132,8 +132,8 @@ export class Lab {
       links.set(name, proxy)
       return proxy
     }
-    // The functions below ask the lab for the current primary, but they are created before the lab.
-    // They use this variable only later.
+    // The functions below are created before the lab exists. They read this variable only when they
+    // are called, to ask the lab for the current primary.
     let lab: Lab | undefined = undefined as Lab | undefined
     const cluster = await startCluster({
       servers: options.servers,
@@ -167,7 +167,7 @@ export class Lab {
     return this.#replica
   }
 
-  /** The Redis to which servers subscribe when they connect now. */
+  /** The Redis server to which a server of Chorus subscribes when it connects now. */
   get subscribed(): Redis {
     return this.#subscribeAtReplica ? this.#replica : this.#primary
   }

@@ -130,8 +130,9 @@ export const cutClients: Fault = {
 }
 
 /**
- * This fault lasts longer than the longest heartbeat, because clients with Server-Sent Events
- * notice a dead connection only then.
+ * Clients with Server-Sent Events notice a dead connection only by the missing heartbeats. So the
+ * maximum recovery time is longer than the time after which these clients give up a silent
+ * connection.
  */
 export const halfOpenClients: Fault = {
   kind: 'F13',

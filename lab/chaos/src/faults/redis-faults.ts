@@ -69,8 +69,8 @@ export const overrunSubscribers: Fault = {
     const channels = await channelsOf(subscribed)
     const junk = 'x'.repeat(junkBytes)
     for (let count = 0; count < junkCount && channels.length > 0; count += 1) {
-      // Redis may respond late while it closes the connection. Only the publish matters, so its
-      // response is ignored.
+      // Ignores a late or missing response: Redis may be busy closing the connection of the frozen
+      // subscriber, and only the publish matters.
       await lab.primary.command('SPUBLISH', channels[count % channels.length] ?? '', junk).catch(() => undefined)
     }
   },

@@ -152,8 +152,8 @@ export class LineDecoder {
   }
 
   #decodeTuple(tuple: readonly unknown[]): HistoryEvent | undefined {
-    // Only the first letter of the line is checked; the other values are trusted. A damaged file
-    // shows a wrong letter first.
+    // Checks only the letter at the start of the line. The other values are not checked, because in
+    // a damaged file the letter is usually wrong, too.
     const number = (index: number) => tuple[index] as number
     const t = number(1) + this.#header.t0
     switch (tuple[0]) {

@@ -202,8 +202,8 @@ export interface ChangeFacts {
   readonly actor: string
   /**
    * Sequence number (seq) that the change refers to. For kinds e, d, + and -: the seq of the
-   * message. For kind s (skip): its `from`; its own seq is its `to`. For other kinds: the change's
-   * own seq.
+   * message. For kind s (skip): the first skipped seq; the seq of the skip itself is the last
+   * skipped seq. For other kinds: the change's own seq.
    */
   readonly target: number
   /**
@@ -331,7 +331,10 @@ export interface FaultEvent {
   readonly name: string
   readonly phase: 'start' | 'heal'
   readonly targets: readonly string[]
-  /** Parts of the cluster that do not work during the fault. Some maximum times depend on it. */
+  /**
+   * Parts of the cluster that do not work during the fault. Some maximum times depend on these
+   * parts.
+   */
   readonly affects: readonly ('server' | 'redis' | 'postgres' | 'client' | 'clock')[]
   /** Maximum time between the healing and the moment when every running client has caught up. */
   readonly boundMs: number
@@ -343,8 +346,8 @@ export interface ServerEvent {
   readonly op: 'server'
   readonly server: string
   /**
-   * Kind of the finding. `scanned` is none: it records that the server's whole log of `lines` lines
-   * was read. `expected-exit` is an exit that a fault caused on purpose.
+   * Kind of the finding. `scanned` reports no problem: it records that all `lines` lines of the
+   * server's log were read. `expected-exit` is an exit that a fault caused on purpose.
    */
   readonly what: 'scanned' | 'unhandled-rejection' | 'uncaught-exception' | 'unexpected-exit' | 'expected-exit'
   readonly lines?: number

@@ -134,7 +134,7 @@ const events: readonly HistoryEvent[] = [
 ]
 
 describe('the history of a chaos run', () => {
-  it('a history reads back the events that were written', () => {
+  it('a history contains the same events as were written to its files', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1' })
     for (const event of events) writer.write(event)
     writer.close()
@@ -184,7 +184,7 @@ describe('the history of a chaos run', () => {
     expect(() => readAll()).toThrow(/x.history.jsonl:1 is not the first line/)
   })
 
-  it('the history writer rejects a file above its size limit or an existing one', () => {
+  it('the history writer rejects an existing file, and a file above its size limit', () => {
     const writer = new HistoryWriter({ folder, origin: 'driver-1', fileMaxBytes: 200 })
     for (let index = 0; index < 10; index++) writer.write(deliver)
     expect(() => writer.flush()).toThrow(/would grow over 200 bytes/)

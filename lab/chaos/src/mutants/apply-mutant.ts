@@ -115,7 +115,8 @@ function findSqlFiles(texts: Sources): SqlRegion[] {
  */
 function findSqlOf(name: string, texts: Sources): SqlRegion[] {
   const header = `create or replace function ${name} (`
-  // Older migrations contain former versions of the functions.
+  // Search only the folder `functions`, because the migrations contain old versions of the
+  // functions.
   const files = findSqlFiles(texts).filter(
     ({ path, text }) => path.includes('/functions/') && findSql(text, header).length > 0,
   )

@@ -34,12 +34,12 @@ describe('patterns of code in a mutant', () => {
     expect(texts('change.seq <= this.#next')).toEqual([])
   })
 
-  it('a $ name in a code pattern matches any expression, always the same', () => {
+  it('a $ name in a code pattern matches any expression, but equal ones when repeated', () => {
     expect(texts('$change.seq < $next')).toEqual(['change.seq < this.#next'])
     expect(texts('$same.seq < $same')).toEqual([])
   })
 
-  it('a $ name after three dots matches the rest of a list', () => {
+  it('a $ name after three dots matches all remaining elements of a list', () => {
     expect(texts("({ kind: 'changes', ...$rest })")).toHaveLength(2)
     expect(texts("({ kind: 'changes', after: seq, ...$rest })")).toHaveLength(1)
     expect(texts('$call(...$all)')).toEqual(["this.#take(change, 'held',)"])
@@ -98,7 +98,7 @@ describe('the edits of a mutant', () => {
     ])
   })
 
-  it('a mutant’s edit can insert the matched rest of a list', () => {
+  it('a mutant’s edit can insert the list elements that a pattern matched', () => {
     const [first] = apply({ kind: 'code', find: '({ kind: $kind, after: seq - 1, ...$rest })', becomes: '[...$rest]' })
     expect(first?.[1]).toContain('return []')
     const [second] = apply({ kind: 'code', find: 'this.#take(...$all)', becomes: 'this.#drop(1, ...$all)' })
@@ -113,7 +113,7 @@ describe('the edits of a mutant', () => {
     expect(first?.[1]).toContain('select 4')
   })
 
-  it('a mutant’s edit fails without exactly one target', () => {
+  it('a mutant’s edit fails unless it matches exactly one place', () => {
     expect(() => apply({ kind: 'code', find: 'missing()', becomes: '' })).toThrow(/"missing\(\)" was found 0 times/)
     expect(() => apply({ kind: 'code', find: 'this.#next', becomes: '' })).toThrow(/found 2 times/)
     expect(() => apply({ kind: 'start', in: 'Feed.missing', add: 'return' })).toThrow(/Feed.missing was found 0 times/)

@@ -5,8 +5,8 @@
 import type { Mutant } from './mutant.ts'
 
 /**
- * A fault with hardly any effect, for mutants that need no fault. It gives the run time in which
- * members join and leave and clients restart.
+ * A fault with hardly any effect, for mutants that need no fault. It is needed because members join
+ * and leave, and clients restart, only while faults are injected.
  */
 const calm = ['F5']
 

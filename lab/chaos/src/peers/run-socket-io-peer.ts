@@ -123,7 +123,8 @@ async function makeTables(databases: Databases, url: string, rooms: readonly Roo
     [],
     url,
   )
-  // Joins get the first sequence numbers of each room, as in a log that stores joins.
+  // Each room's sequence numbers begin after one for each member, as if the log contained a join of
+  // each member.
   for (const { id, members } of rooms) {
     await databases.query('insert into rooms values ($1, $2)', [id, members.length], url)
   }
@@ -282,7 +283,8 @@ async function sendLastWords(
       }
     })()
     await sendUntilAnswered(writer, speaker, room, () => false)
-    // The server publishes a message right before it acknowledges it.
+    // The server publishes a message right before it acknowledges it. Waits until the publish has
+    // taken place, while the subscribers are still cut off.
     await pause(publishMs)
     cutting.abort()
     await keepCutting

@@ -94,7 +94,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => proxy.connectionCount === 0)
   })
 
-  it('the fault proxy delays one direction and keeps the order', async () => {
+  it('the fault proxy delays data in one direction and keeps its order', async () => {
     proxy.shape({ forward: { latencyMs: 100, jitterMs: 50 } })
     const caller = call()
     const startedAt = performance.now()
@@ -107,7 +107,7 @@ describe('the fault proxy', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(99)
   })
 
-  it('the fault proxy limits the rate', async () => {
+  it('the fault proxy limits the number of bytes per second', async () => {
     proxy.shape({ back: { bytesPerSecond: 20_000 } })
     const caller = call()
     const startedAt = performance.now()
@@ -116,7 +116,7 @@ describe('the fault proxy', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(400)
   })
 
-  it('the fault proxy stalls one direction, holding a limited amount', async () => {
+  it('the fault proxy stalls one direction and holds a limited amount of data', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -124,8 +124,8 @@ describe('the fault proxy', () => {
     const much = Buffer.alloc(16 * 1024 * 1024, 'b')
     caller.socket.write(much)
     await waitForFact(() => proxy.heldBytes >= heldBytesMax)
-    // The other direction is not stalled. When the target's data arrives, it is certain that no
-    // stalled data has passed before it.
+    // The direction from the target to the caller is not stalled. By the time the target's data has
+    // arrived, stalled data would have reached the target if the stall did not work.
     target.sockets[0]!.write('c')
     await waitForFact(() => text(caller) === 'ac')
     expect(target.received.length).toBe(1)
@@ -135,7 +135,7 @@ describe('the fault proxy', () => {
     await waitForFact(() => target.received.length === 1 + much.length, { timeoutMs: 10_000 })
   })
 
-  it('the fault proxy hides a close while it stalls a connection', async () => {
+  it('the fault proxy hides the close of a connection while the connection is stalled', async () => {
     const caller = call()
     caller.socket.write('a')
     await waitForFact(() => text(caller) === 'a')
@@ -264,7 +264,7 @@ describe('the faults of Redis publishes', () => {
     return (target.sockets[0]!.address() as AddressInfo).port
   }
 
-  it('only publishes are lost, doubled and delayed, however bytes are split', async () => {
+  it('only publishes are lost, doubled or delayed, even if data arrives byte by byte', async () => {
     const caller = new Caller(link.port)
     callers.push(caller)
     const write = async (bytes: string): Promise<void> => {

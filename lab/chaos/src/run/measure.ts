@@ -40,7 +40,8 @@ export function measureStorm(options: RunOptions): Promise<StormFigures> {
     for (const [server, { counts }] of lab.reads.entries()) {
       for (const [id, byStatement] of counts) {
         const reads = [...byStatement.values()].reduce((sum, count) => sum + count, 0)
-        // A counted id can also be a user's; use only ids of conversations.
+        // Reads are counted by the id of a conversation or a user. Use only the counts of
+        // conversations.
         if (!conversations.has(id) || reads <= readsAtMost) continue
         readsAtMost = reads
         most = `server-${server + 1} read ${id}: ${[...byStatement].map(([name, count]) => `${count} ${name}`).join(', ')}`
@@ -52,8 +53,8 @@ export function measureStorm(options: RunOptions): Promise<StormFigures> {
 }
 
 /**
- * Compares the servers' memory while some clients do not read with their memory while all clients
- * read. Returns the growth in bytes of the server that grew most.
+ * Measures how much more memory the servers use while some clients do not read. Returns the largest
+ * growth of one server, in bytes.
  */
 export function measureSlowGrowthBytes(options: RunOptions, pausedShare: number): Promise<number> {
   return withRun(options, async (run) => {

@@ -17,7 +17,7 @@ function draw(seed: number, count: number, isLong = false): string[] {
 }
 
 describe('the schedule of faults', () => {
-  it('the same seed gives the same fault schedule, of any length', () => {
+  it('the same seed gives the same faults in a short and a long schedule', () => {
     expect(draw(1, 100)).toEqual(draw(1, 100))
     expect(draw(1, 20)).toEqual(draw(1, 100).slice(0, 20))
     expect(draw(2, 20)).not.toEqual(draw(1, 20))

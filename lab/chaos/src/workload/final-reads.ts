@@ -33,8 +33,8 @@ export async function readFinally(options: FinalReadsOptions, tops: readonly Top
       for (const top of own) await readLog(options, person, 0, top, 'client')
     })
   }
-  // A new client uses a session that no client has used. For each conversation, this process reads
-  // only once as a new client.
+  // To read as a new client, use a session that no client has used. Of the conversation's members
+  // in this process, only one reads it as a new client.
   const fresh = new Set<string>()
   for (const index of mine) {
     const person = options.seats.person(index)

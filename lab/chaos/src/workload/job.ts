@@ -29,7 +29,9 @@ export interface DriverJob {
   readonly churned: readonly string[]
   /** Number of characters added to each message of clients that do not use the client library. */
   readonly padChars: number
-  /** Range of spare sessions in each user's list that this process may use. */
+  /**
+   * Indices of the spare sessions that this process may use, in the list of sessions of each user.
+   */
   readonly spareSessions: { readonly from: number; readonly to: number }
 }
 
