@@ -60,7 +60,7 @@ function findBin(name: BalancerKind): string | undefined {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
-/** Returns whether this balancer is installed, so that tests that need it can run. */
+/** Returns whether this balancer is installed. Tests that need it are skipped otherwise. */
 export function hasBalancer(kind: BalancerKind): boolean {
   return findBin(kind) !== undefined
 }
@@ -234,7 +234,8 @@ function prepareNginx(
     servers.map((server) => `server ${addressOf(server)} max_fails=0;\n`).join(''),
   )
   return {
-    // Run one process in the foreground: a killed master process would leave its workers running.
+    // Run nginx as a single process in the foreground. If nginx had a master process, killing it
+    // would leave its worker processes running.
     args: [
       ...['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')],
       ...['-g', `daemon off; master_process off; pid ${join(folder, 'nginx.pid')};`],

@@ -26,9 +26,10 @@ export async function startChromium(): Promise<Browser> {
       // containers.
       '--no-sandbox',
       '--disable-dev-shm-usage',
-      // Without a graphics card, Chromium would compute every frame twice, in SwiftShader.
+      // Without a graphics card, Chromium would compute every frame twice, in its software renderer
+      // SwiftShader.
       '--disable-gpu',
-      // The browser makes no background requests: tests run without a network.
+      // Turn off the browser's background requests, because tests run without a network.
       '--disable-background-networking',
       '--disable-component-update',
       '--no-first-run',

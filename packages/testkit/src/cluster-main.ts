@@ -16,7 +16,7 @@ import { clusterCommandsHint, readClusterCommand } from './cluster-commands.ts'
 const parentCheckEveryMs = 250
 /**
  * Delay before the death of a part is reported. A terminal sends Ctrl-C to every part at once, so
- * some parts end before this process has handled the signal.
+ * some parts end before this process has handled the signal. Their end must not be reported.
  */
 const sayDeathAfterMs = 250
 /**
@@ -48,7 +48,7 @@ async function end(code: number): Promise<void> {
 }
 
 function watch({ name, pid, exited }: ClusterPart): void {
-  // Do not watch a metrics part: the process of its server serves the metrics.
+  // A metrics part has no process of its own, because the server's process serves the metrics.
   if (name.startsWith('metrics ')) return
   dead.delete(name)
   void exited.then(async ({ code, signal }) => {
@@ -140,7 +140,7 @@ function sayProblem(error: unknown): void {
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void end(exitCodes[signal]))
-process.stdout.on('error', () => void end(0)) // The reader of the output has closed the pipe.
+process.stdout.on('error', () => void end(0)) // End when the reader of the output closes the pipe.
 const parent = process.ppid
 setInterval(() => {
   if (process.ppid !== parent) void end(exitCodes.SIGTERM)

@@ -139,8 +139,8 @@ export interface Cluster {
 function baseEnv(balancerUrl: string): Record<string, string> {
   return {
     PUBLIC_URL: balancerUrl,
-    // Requests of the balancer come from this address. In production, the balancer has its own
-    // network.
+    // The balancer of a test connects to the servers from this address. In production, this is the
+    // network of the balancer.
     TRUSTED_PROXIES: '127.0.0.1',
   }
 }
@@ -168,10 +168,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   }
 }
 
-/** State that the starts of all parts of one cluster share. */
+/** State that is shared while the parts of one cluster start. */
 interface Start {
   readonly options: ClusterOptions
-  /** Removals of the started parts, in the order of their starts. */
+  /** Functions that remove the started parts, in the order in which the parts were started. */
   readonly removals: (() => Promise<void>)[]
   /** Opens a link, with a proxy where the options ask for one. Resolves to the port to connect to. */
   readonly link: (purpose: LinkPurpose, server: number | undefined, targetPort: number) => Promise<number>
@@ -323,7 +323,7 @@ async function startServers(
     balancer,
     caFile,
     async add() {
-      // Reserve ports only if an earlier failed `add` has not left reserved ports.
+      // If an earlier `add` failed after it had reserved ports, use those ports.
       if (places.length === servers.length) await reservePlace()
       const server = await startOne(servers.length)
       servers.push(server)

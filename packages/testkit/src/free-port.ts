@@ -1,9 +1,9 @@
 /**
  * Finds a free loopback port, for programs that cannot choose and report a port themselves, or that
  * must restart on the same port. The port is below the range that the system uses for outgoing
- * connections, so no such connection can take the port while the program is down. On Linux, no
- * other process that uses this function gets the port, or probes it, before the process that found
- * it ends.
+ * connections, so no such connection can take the port while the program is down. On Linux, the
+ * port stays reserved until this process ends: in other processes, this function neither returns
+ * nor probes it.
  */
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'

@@ -41,8 +41,9 @@ describe.skipIf(!existsSync(main) || !hasPostgres())('insertConversations', () =
       changes: await read(
         `select to_jsonb(c) - 'conversation' - 'at' - 'xid' as change from changes c where conversation = $1 order by seq`,
       ),
-      // The server's sweep finds new changes by transaction id, and the times of changes must not
-      // decrease.
+      // True if the conversation's row has the transaction id of its newest change, which the
+      // server's sweep needs, and a time that is not before that change, because times of changes
+      // must not decrease.
       isSweepable: await read(
         `select v.last_xid = max(c.xid) and v.last_at >= max(c.at) - interval '1 s' and bool_and(c.at is not null) as good
            from conversations v join changes c on c.conversation = v.id where v.id = $1 group by v.id`,

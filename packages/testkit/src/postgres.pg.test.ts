@@ -9,7 +9,7 @@ import { hasPostgres, startPostgres } from './postgres.ts'
 import { waitForFact } from './wait-for-fact.ts'
 
 describe.skipIf(!hasPostgres())('startPostgres', () => {
-  it('a test Postgres keeps committed rows after SIGKILL, in separate databases', async () => {
+  it('a test Postgres keeps the committed rows of each database after SIGKILL', async () => {
     const postgres = await startPostgres()
     try {
       const [first, second] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()])

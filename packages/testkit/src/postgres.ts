@@ -110,7 +110,9 @@ export function attachPostgres(url: string): Databases {
     databaseUrl = url,
   ): Promise<Row[]> => {
     const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 })
-    client.on('error', () => undefined) // Ignored: the query below also rejects.
+    // Without a listener, an error event would end this process. The calls of the client below
+    // reject with the same error.
+    client.on('error', () => undefined)
     await client.connect()
     try {
       return (await client.query<Row>(sql, values)).rows

@@ -10,7 +10,7 @@ afterAll(async () => {
 })
 
 describe.skipIf(!hasRedis())('a Redis of the testkit', () => {
-  it('Redis restarts on its port, without its data after a kill', async () => {
+  it('a killed Redis restarts on its port without its data', async () => {
     const redis = await startRedis({ password: 'a "pass" word' })
     removals.push(redis.remove)
     expect(await redis.command('SET', 'a', 1)).toBe('OK')

@@ -219,7 +219,9 @@ async function runCommand({ port, password, tls }: RedisAddress, args: readonly 
     disableClientInfo: true,
     maintNotifications: 'disabled',
   })
-  client.on('error', () => undefined) // Ignored: the call below rejects with the error.
+  // Without a listener, an error event would end this process. The calls of the client below reject
+  // with the same error.
+  client.on('error', () => undefined)
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(
@@ -298,10 +300,10 @@ export async function startRedisPair(
 export interface RedisClusterOptions extends Omit<RedisOptions, 'replicaOf' | 'port' | 'tls' | 'password'> {
   readonly masters?: number
   /**
-   * TLS mode: the cluster speaks TLS only. `addresses`: the masters announce 127.0.0.1, while the
-   * certificate is valid only for `localhost`, the host of the URL. `names`: they announce
-   * `localhost`. `strangers`: the certificate is valid only for a different host name, so clients
-   * must refuse it.
+   * With a TLS mode, the cluster speaks TLS only. `addresses`: the certificate is valid for
+   * `localhost`, but the masters announce 127.0.0.1. `names`: the certificate is valid for
+   * `localhost`, and the masters announce `localhost`. `strangers`: the certificate is valid only
+   * for `stranger.example`, so clients must refuse it.
    */
   readonly tls?: 'addresses' | 'names' | 'strangers'
 }
@@ -384,10 +386,10 @@ async function startMaster(
         'cluster-preferred-endpoint-type': 'hostname',
       }),
       'cluster-config-file': 'nodes.conf',
-      // The default is the port + 10 000, which can be above 65 535.
+      // Redis by default uses its port + 10 000, which can be above 65 535.
       'cluster-port': await findFreePort(),
       'cluster-node-timeout': 5_000,
-      // The slots of the other masters stay usable when one master is down.
+      // When one master is down, the slots of the other masters stay usable.
       'cluster-require-full-coverage': 'no',
       ...options.settings,
     },

@@ -64,7 +64,8 @@ export class SocketUser {
   }
 
   /**
-   * Opens a connection. Resolves after `ready`; rejects with the server's reason when it refuses.
+   * Opens a connection. Resolves after `ready`; rejects with the server's reason when the server
+   * refuses the connection.
    */
   static async connect(url: string, options: SocketUserOptions = {}): Promise<SocketUser> {
     const user = SocketUser.open(url, options)

@@ -24,14 +24,15 @@ function tellReaper(line: string): void {
 function startReaper(): Writable {
   const child = spawn(process.execPath, [fileURLToPath(new URL('../reaper.mjs', import.meta.url))], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    // The reaper runs in its own process group, because it must survive the end of this group.
+    // The reaper runs in a process group of its own, because it must survive when the process group
+    // of the test run is killed.
     detached: true,
     cwd: '/',
   })
   child.unref()
   child.stdin.on('error', () => undefined)
   const input: Writable & { unref?(): void } = child.stdin
-  input.unref?.() // The pipe must not keep this process alive.
+  input.unref?.() // The open pipe to the reaper must not keep this process running.
   process.once('exit', endEverything)
   return input
 }
@@ -57,7 +58,7 @@ function startTimeOf(pid: number): string {
 export function spawnTracked(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
   const child = spawn(command, args, options)
   const { pid } = child
-  if (pid === undefined) return child // The error event reports the reason.
+  if (pid === undefined) return child // The child's error event reports why it did not start.
   children.add(child)
   tellReaper(`+pid ${pid} ${startTimeOf(pid)}`)
   child.once('exit', () => {

@@ -1,7 +1,8 @@
 /**
  * Creates one hostile account with its own data: a group with big messages, a channel, other users
- * it may name, and many sessions, because some attacks end the session they use. Takes about a
- * second on Postgres. It is slower with the embedded database, where the users sign up one by one.
+ * whose ids it may send, and many sessions, because some attacks end the session that they use.
+ * Takes about a second on Postgres. It is slower with the embedded database, where the users sign
+ * up one by one.
  */
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
