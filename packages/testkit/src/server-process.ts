@@ -142,7 +142,10 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
   }
 }
 
-/** Starts the process of a server. With port 0, the server listens on PORT or on a free port. */
+/**
+ * Starts the process of a server. With port 0, the server listens on the PORT of `options.env`, or
+ * on a free port without it.
+ */
 function spawnServer(main: string, dataDir: string, port: number, options: ServerOptions): ChildProcess {
   return spawnTracked(process.execPath, [...serverNodeArguments, ...(options.nodeArguments ?? []), main], {
     stdio: ['ignore', 'pipe', 'pipe'],

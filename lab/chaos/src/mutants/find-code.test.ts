@@ -34,7 +34,7 @@ describe('patterns of code in a mutant', () => {
     expect(texts('change.seq <= this.#next')).toEqual([])
   })
 
-  it('a $ name in a code pattern matches any expression, but equal ones when repeated', () => {
+  it('a repeated $ name in a code pattern matches only equal expressions', () => {
     expect(texts('$change.seq < $next')).toEqual(['change.seq < this.#next'])
     expect(texts('$same.seq < $same')).toEqual([])
   })

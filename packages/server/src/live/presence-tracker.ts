@@ -248,8 +248,7 @@ export class PresenceTracker<Watcher extends PresentConnection = PresentConnecti
 
   /**
    * Ends these watches and sends the status `unknown` to the watching connections. Skips each
-   * connection that has replaced its list of watched users since the watches were
-   * collected.
+   * connection that has replaced its list of watched users since the watches were collected.
    */
   unwatch(watches: readonly Watch<Watcher>[]): void {
     const ended = new Map<Watcher, Presence[]>()
