@@ -193,7 +193,7 @@ describe('the removal of a member during a flood of changes', () => {
     expect(page.conversations.map(({ conversation }) => conversation)).not.toContain(group)
   })
 
-  it('[ACL1] [RES1] N54: a member removed while offline gets only the removal and `left` at the resume', async () => {
+  it('[ACL1] [RES1] a member removed while offline gets only the removal and `left` at the resume', async () => {
     const [owner, removed] = await Promise.all([signUp(), signUp()])
     const group = await owner.createConversation('group', [removed.id], 'a group')
     const { body } = await removed.expect<{ cursor: string }>(200, 'GET', '/v1/sync')
@@ -257,7 +257,7 @@ describe('the removal of a member during a flood of changes', () => {
 })
 
 describe('a revoked session', () => {
-  it('[ACL2] N3 N4: a revoked session loses all its connections within a second', async () => {
+  it('[ACL2] a revoked session loses all its connections within a second', async () => {
     const person = await signUp()
     const device = await HttpUser.signIn(() => server.url, person.handle, person.password)
     const { body } = await device.expect<{ session: { id: string } }>(200, 'GET', '/v1/session')
@@ -291,7 +291,7 @@ describe('a revoked session', () => {
     own.close()
   })
 
-  it('[ACL2] N2 N3: signing out closes the socket and invalidates the session cookie', async () => {
+  it('[ACL2] signing out closes the socket and invalidates the session cookie', async () => {
     const person = await signUp()
     const { cookie } = person
     const socket = await SocketUser.connect(server.url, { cookie })
@@ -342,7 +342,7 @@ describe('live values', () => {
       const answer = await bob.expect<{ values: Live[] }>(200, 'GET', `/v1/conversations/${conversation}/live`)
       return answer.body.values.every(({ key }) => key !== 'typing')
     })
-    // N55: a live value always belongs to its sender. The live value of a non-member is refused.
+    // a live value always belongs to its sender. The live value of a non-member is refused.
     const refused = await eveSocket!.command('live', { conversation, key: 'typing', value: true, ttlMs: 1_000 })
     expect(refused.error?.code).toBe('not-found')
     expect(eveSocket!.named('live')).toEqual([])
@@ -380,7 +380,7 @@ describe('presence and status', () => {
     eveSocket.close()
   })
 
-  it('[PRES1] N55: a user cannot set the presence or the read marker of another user', async () => {
+  it('[PRES1] a user cannot set the presence or the read marker of another user', async () => {
     const [ada, bob] = await Promise.all([signUp(), signUp()])
     const conversation = await ada.createConversation('direct', [bob.id])
     const { seq } = await bob.send(conversation, 'hello')

@@ -1,6 +1,6 @@
 /**
  * Access tests: non-members, former members and members without the right role try every operation
- * on a conversation (N50–N59).
+ * on a conversation.
  */
 import { randomUUID } from 'node:crypto'
 import { EngineClient, HttpUser, SocketUser } from '@chorus/testkit'
@@ -77,7 +77,7 @@ describe('a conversation of other users', () => {
   it.each([
     ['a stranger', () => stranger],
     ['a former member', () => former],
-  ])('[ACL3] N50 N52 N56: %s gets not-found, as if the conversation did not exist', async (_who, who) => {
+  ])('[ACL3] %s gets not-found, as if the conversation did not exist', async (_who, who) => {
     for (const [method, path, body] of requests()) {
       const answer = await who().call<{ code: string; detail: string }>(method, path, body)
       expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([404, 'not-found'])
@@ -120,7 +120,7 @@ describe('a conversation of other users', () => {
     }
   })
 
-  it('[ACL1] N53: a non-member who guesses names of events and namespaces receives nothing', async () => {
+  it('[ACL1] a non-member who guesses names of events and namespaces receives nothing', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: stranger.cookie })
     for (const name of ['join', 'subscribe', 'room', 'joinRoom', 'socketsJoin']) {
       const answer = await socket.command(name, { conversation: group, room: group })
@@ -147,7 +147,7 @@ describe('a conversation of other users', () => {
 })
 
 describe('the rights of members', () => {
-  it('[ACL3] N50: a member edits and deletes only their own messages, on every transport', async () => {
+  it('[ACL3] a member edits and deletes only their own messages, on every transport', async () => {
     const socket = await SocketUser.connect(server.url, { cookie: member.cookie })
     expect((await socket.command('edit', { conversation: group, seq: target, text: 'changed' })).error?.code).toBe(
       'forbidden',
@@ -161,7 +161,7 @@ describe('the rights of members', () => {
     socket.close()
   })
 
-  it('[ACL3] N57: a member cannot raise their own role, and the last owner stays owner', async () => {
+  it('[ACL3] a member cannot raise their own role, and the last owner stays owner', async () => {
     for (const role of ['owner', 'moderator']) {
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/${member.id}`, { role })
       await member.expect(403, 'PUT', `/v1/conversations/${group}/members/me`, { role })
@@ -181,7 +181,7 @@ describe('the rights of members', () => {
     ).not.toEqual([])
   })
 
-  it('[ACL1] [ORD1] N57: after concurrent additions and removals, the member list matches the log', async () => {
+  it('[ACL1] [ORD1] after concurrent additions and removals, the member list matches the log', async () => {
     const circle = await owner.createConversation('group', [], 'a race')
     await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
@@ -218,7 +218,7 @@ describe('the rights of members', () => {
 
 describe('fields that a client may not set', () => {
   it.each(['seq', 'sender', 'createdAt', 'version', 'role', 'conversation', 'editedAt', '__proto__x', 'isAdmin'])(
-    '[ACL3] N58: %s is refused in a message',
+    '[ACL3] %s is refused in a message',
     async (field) => {
       await member.expect(400, 'POST', `/v1/conversations/${group}/messages`, {
         clientId: randomUUID(),
@@ -228,7 +228,7 @@ describe('fields that a client may not set', () => {
     },
   )
 
-  it('N58: a profile and a sign-up with id or role are refused', async () => {
+  it('a profile and a sign-up with id or role are refused', async () => {
     await member.expect(400, 'PATCH', '/v1/users/me', { id: owner.id })
     await member.expect(400, 'PATCH', '/v1/users/me', { role: 'owner' })
     await HttpUser.stranger(server.url).expect(400, 'POST', '/v1/users', {
@@ -239,7 +239,7 @@ describe('fields that a client may not set', () => {
     })
   })
 
-  it('N59: no response contains a password, hash, token or mail address', async () => {
+  it('no response contains a password, hash, token or mail address', async () => {
     const answers = await Promise.all(
       [
         '/v1/session',

@@ -1,6 +1,6 @@
 /**
  * Requests from web pages of foreign origins. The server refuses them before any other check on
- * every transport, and never repeats their origin in a response header (N9–N17).
+ * every transport, and never repeats their origin in a response header.
  */
 import { EngineClient, HttpUser } from '@chorus/testkit'
 import type { ServerProcess } from '@chorus/testkit'
@@ -49,35 +49,32 @@ const browserHeaders = [
 ]
 
 describe('the check of the Origin header', () => {
-  it.each(foreign)(
-    '[ACL3] N9 N13 N14 N15 N17: REST, WebSocket, polling and SSE refuse the foreign origin %j',
-    async (origin) => {
-      const headers = { origin }
-      for (const [method, path, body] of [
-        ['POST', '/v1/conversations', { kind: 'group', name: 'forged' }],
-        ['PATCH', '/v1/users/me', { name: 'forged' }],
-        ['DELETE', '/v1/session', undefined],
-        ['GET', '/v1/session', undefined],
-        ['GET', '/v1/events', undefined],
-        ['GET', '/v1/sync', undefined],
-        ['OPTIONS', '/v1/conversations', undefined],
-      ] as const) {
-        const answer = await ada.call<{ code: string }>(method, path, body, { headers })
-        expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([403, 'forbidden'])
-        expect(answer.headers['access-control-allow-origin'], `${method} ${path}`).toBeUndefined()
-        expect(answer.headers['access-control-allow-credentials']).toBeUndefined()
-      }
-      const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
-      expect(poll.status).toBe(403)
-      expect(poll.headers['access-control-allow-origin']).toBeUndefined()
-      const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
-      await socket.waitForClose()
-      expect(socket.end).toEqual({ status: 403 })
-    },
-  )
+  it.each(foreign)('[ACL3] REST, WebSocket, polling and SSE refuse the foreign origin %j', async (origin) => {
+    const headers = { origin }
+    for (const [method, path, body] of [
+      ['POST', '/v1/conversations', { kind: 'group', name: 'forged' }],
+      ['PATCH', '/v1/users/me', { name: 'forged' }],
+      ['DELETE', '/v1/session', undefined],
+      ['GET', '/v1/session', undefined],
+      ['GET', '/v1/events', undefined],
+      ['GET', '/v1/sync', undefined],
+      ['OPTIONS', '/v1/conversations', undefined],
+    ] as const) {
+      const answer = await ada.call<{ code: string }>(method, path, body, { headers })
+      expect([answer.status, answer.body.code], `${method} ${path}`).toEqual([403, 'forbidden'])
+      expect(answer.headers['access-control-allow-origin'], `${method} ${path}`).toBeUndefined()
+      expect(answer.headers['access-control-allow-credentials']).toBeUndefined()
+    }
+    const poll = await ada.call('GET', '/socket.io/?EIO=4&transport=polling', undefined, { headers })
+    expect(poll.status).toBe(403)
+    expect(poll.headers['access-control-allow-origin']).toBeUndefined()
+    const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
+    await socket.waitForClose()
+    expect(socket.end).toEqual({ status: 403 })
+  })
 
   it.each(browserHeaders)(
-    '[ACL3] N13: a browser without Origin cannot connect, open a stream or write: %j',
+    '[ACL3] a browser without Origin cannot connect, open a stream or write: %j',
     async (headers) => {
       const socket = EngineClient.open(server.url, { cookie: ada.cookie, headers })
       await socket.waitForClose()
@@ -103,7 +100,7 @@ describe('the check of the Origin header', () => {
 
 describe('cross-site request forgery', () => {
   it.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/json', ''])(
-    'N10 N11: a request body of type %j is refused',
+    'a request body of type %j is refused',
     async (type) => {
       const rawBody = JSON.stringify({ kind: 'group', name: 'forged' })
       const answer = await ada.call<{ code: string }>('POST', '/v1/conversations', undefined, {
@@ -114,7 +111,7 @@ describe('cross-site request forgery', () => {
     },
   )
 
-  it('N12: GET, HEAD and method overrides change nothing', async () => {
+  it('GET, HEAD and method overrides change nothing', async () => {
     const before = await ada.expect<{ conversations: unknown[] }>(200, 'GET', '/v1/conversations')
     for (const [method, path] of [
       ['GET', '/v1/conversations?kind=group&name=forged&_method=POST'],
@@ -137,7 +134,7 @@ describe('cross-site request forgery', () => {
     [{ transport: '__proto__' }, 400],
     [{ transport: 'websocket', sid: 'guessed' }, 400],
     [{ EIO: '4,4' }, 400],
-  ] as const)('N16: the handshake %j is refused', async (query, status) => {
+  ] as const)('the handshake %j is refused', async (query, status) => {
     const search = new URLSearchParams({ EIO: '4', transport: 'polling', ...query })
     await ada.expect(status, 'GET', `/socket.io/?${search.toString()}`)
     const socket = EngineClient.open(server.url, { cookie: ada.cookie, query: { transport: 'websocket', ...query } })

@@ -1,6 +1,6 @@
 /**
  * Packets, frames and connections that no client library makes. For each, the server refuses the
- * input or closes the connection, and keeps serving other clients (N76–N78, N81–N92, N94).
+ * input or closes the connection, and keeps serving other clients.
  */
 import { randomUUID } from 'node:crypto'
 import { deflateRawSync } from 'node:zlib'
@@ -109,20 +109,20 @@ describe('Socket.IO packets', () => {
     `42["${'x'.repeat(10_000)}",{}]`,
     `42["send",${'['.repeat(20_000)}${']'.repeat(20_000)}]`,
     '42["\ufffd\ufffd"]',
-  ])('[LIM1] N76 N77: the server survives the packet %j', async (packet) => {
+  ])('[LIM1] the server survives the packet %j', async (packet) => {
     const client = await open()
     client.send(packet)
     await closedOrSane(client, packet.slice(0, 40))
   })
 
-  it('[LIM1] N76: a client that leaves the namespace and then sends is served or closed', async () => {
+  it('[LIM1] a client that leaves the namespace and then sends is served or closed', async () => {
     const client = await open()
     client.send('41')
     await bob.expect(200, 'GET', '/readyz')
     await closedOrSane(client, 'leaving')
   })
 
-  it('[LIM1] N77: the server survives missing attachments and unannounced binary data', async () => {
+  it('[LIM1] the server survives missing attachments and unannounced binary data', async () => {
     for (const frames of [
       ['451-["send",{"_placeholder":true,"num":0}]', Buffer.from('x'), Buffer.from('y')],
       [Buffer.from([4, 1, 2, 3])],
@@ -135,7 +135,7 @@ describe('Socket.IO packets', () => {
     }
   })
 
-  it('[LIM1] N81: a packet at the size limit is answered, one byte more closes the connection', async () => {
+  it('[LIM1] a packet at the size limit is answered, one byte more closes the connection', async () => {
     const fill = (bytes: number) => {
       const packet = `421["send",{"text":""}]`
       return packet.replace('""', `"${'a'.repeat(bytes - packet.length)}"`)
@@ -150,7 +150,7 @@ describe('Socket.IO packets', () => {
     expect(over.end).toEqual({ code: 1009 })
   })
 
-  it('[ACL3] N76: the server survives invalid events that request no acknowledgement', async () => {
+  it('[ACL3] the server survives invalid events that request no acknowledgement', async () => {
     const client = await open()
     client.send('42["send"]')
     client.send('42["delete",{"conversation":"x"}]')
@@ -213,13 +213,13 @@ describe('WebSocket frames and poll bodies', () => {
       'a length over the limit, before its bytes',
       () => Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0x7f, 0, 0, 0, 0, 0, 0, 0]),
     ],
-  ])('[LIM1] N78: a WebSocket frame is refused by closing its connection: %s', async (_what, make) => {
+  ])('[LIM1] a WebSocket frame is refused by closing its connection: %s', async (_what, make) => {
     const socket = await upgrade()
     socket.send(make())
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: a message in many tiny fragments has the size limit of a whole one', async () => {
+  it('[LIM1] a message in many tiny fragments has the size limit of a whole one', async () => {
     const socket = await upgrade()
     const part = frame(0x00, Buffer.from('a'))
     socket.send(frame(0x01, Buffer.from('4')))
@@ -229,14 +229,14 @@ describe('WebSocket frames and poll bodies', () => {
     await socket.waitForClose()
   })
 
-  it('[LIM1] N82: the server offers no compression, and closes on compressed data', async () => {
+  it('[LIM1] the server offers no compression, and closes on compressed data', async () => {
     const socket = await upgrade('permessage-deflate; client_max_window_bits')
     expect(socket.text).not.toMatch(/sec-websocket-extensions/i)
     socket.send(frame(0xc1, deflateRawSync(Buffer.alloc(50_000_000, 'a'))))
     await socket.waitForClose()
   })
 
-  it('[LIM1] N78: thousands of headers and binary poll bodies are refused', async () => {
+  it('[LIM1] thousands of headers and binary poll bodies are refused', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n`)
     for (let count = 0; count < 4_000; count += 1) socket.send(`X-${count}: y\r\n`)
@@ -254,7 +254,7 @@ describe('WebSocket frames and poll bodies', () => {
     }
   })
 
-  it('[LIM1] N78 N81: a malformed or oversized poll body disturbs no other connection', async () => {
+  it('[LIM1] a malformed or oversized poll body disturbs no other connection', async () => {
     const bodies: [string, Buffer | string][] = [
       ['application/octet-stream', Buffer.from([4, 0, 255])],
       ['text/plain;charset=UTF-8', 'a'.repeat(140_000)],
@@ -280,7 +280,7 @@ describe('WebSocket frames and poll bodies', () => {
 })
 
 describe('too many connections or events', () => {
-  it('[LIM1] N83 N84: connections per address are limited, and a closed one makes room for another', async () => {
+  it('[LIM1] connections per address are limited, and a closed one makes room for another', async () => {
     const idle = Array.from({ length: 80 }, () => EngineClient.open(server.url, { cookie: ada.cookie }))
     await waitForFact(() => idle.every((client) => client.isClosed || client.packets.length > 0), {
       what: 'an answer to each handshake',
@@ -317,13 +317,13 @@ describe('too many connections or events', () => {
     })
   })
 
-  it('[LIM1] N84: a socket that never joins the namespace is closed', async () => {
+  it('[LIM1] a socket that never joins the namespace is closed', async () => {
     const client = EngineClient.open(server.url, { cookie: ada.cookie })
     await client.waitForPacket((packet) => packet.startsWith('0{'))
     await client.waitForClose(8_000)
   })
 
-  it('[LIM1] N85: every unknown namespace is refused', async () => {
+  it('[LIM1] every unknown namespace is refused', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`40/n${count},`)
     await waitForFact(
@@ -335,7 +335,7 @@ describe('too many connections or events', () => {
     await closedOrSane(client, 'a thousand namespaces')
   })
 
-  it('[LIM1] N86: a flood of events is cut off, and other clients are served', async () => {
+  it('[LIM1] a flood of events is cut off, and other clients are served', async () => {
     const flooder = await open()
     const memory = readResidentBytes(server.pid)
     const packet = `421["send",{"conversation":"${conversation}","clientId":"${randomUUID()}","text":"flood"}]`
@@ -365,7 +365,7 @@ describe('too many connections or events', () => {
     expect(readResidentBytes(server.pid) - memory).toBeLessThan(150 * 1024 * 1024)
   })
 
-  it('[LIM1] N90: ten thousand typing events are throttled before they reach other members', async () => {
+  it('[LIM1] ten thousand typing events are throttled before they reach other members', async () => {
     const client = await open()
     const before = bystander.named('live').length
     for (let count = 0; count < 10_000; count += 1) {
@@ -382,7 +382,7 @@ describe('too many connections or events', () => {
     client.close()
   })
 
-  it('[LIM1] N86: HTTP requests above the rate limit get 429 and Retry-After', async () => {
+  it('[LIM1] HTTP requests above the rate limit get 429 and Retry-After', async () => {
     const carol = await HttpUser.signUp(() => server.url)
     const answers = await Promise.all(
       Array.from({ length: 300 }, () => carol.call<{ code: string }>('GET', '/v1/session')),
@@ -396,13 +396,13 @@ describe('too many connections or events', () => {
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]))
   })
 
-  it('[LIM1] N87: forged acknowledgements are ignored', async () => {
+  it('[LIM1] forged acknowledgements are ignored', async () => {
     const client = await open()
     for (let count = 0; count < 1_000; count += 1) client.send(`43${count}[{"ok":true}]`)
     await closedOrSane(client, 'acknowledgements of nothing')
   })
 
-  it('[LIM2] N91: after a loop of reconnections, the client can still connect', async () => {
+  it('[LIM2] after a loop of reconnections, the client can still connect', async () => {
     for (let count = 0; count < 200; count += 1) {
       const client = EngineClient.open(server.url, { cookie: ada.cookie })
       if (count % 2 === 0) await client.waitForPacket((packet) => packet.startsWith('0{'))
@@ -419,7 +419,7 @@ describe('too many connections or events', () => {
 
 describe('slow HTTP requests', () => {
   // Each test waits until a timeout of the server ends its request, so the tests run concurrently.
-  it.concurrent('[LIM1] N89: a request whose headers arrive byte by byte is cut off', async () => {
+  it.concurrent('[LIM1] a request whose headers arrive byte by byte is cut off', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send('GET /v1/session HTTP/1.1\r\nHost: x\r\nX-Slow: ')
     const timer = setInterval(() => socket.send('a'), 200)
@@ -428,7 +428,7 @@ describe('slow HTTP requests', () => {
     expect([0, 408]).toContain(socket.status)
   })
 
-  it.concurrent('[LIM1] N89: a request whose body never ends is cut off', async () => {
+  it.concurrent('[LIM1] a request whose body never ends is cut off', async () => {
     const socket = await RawSocket.connect(server.port)
     socket.send(
       `POST /v1/session HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`,
@@ -450,14 +450,14 @@ describe('malformed HTTP requests', () => {
     ['chunks of no size', 'Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n'],
     ['a header with a bare line feed in it', 'X: a\n\tb\r\nContent-Length: 2\r\n\r\n{}'],
     ['a header with NUL', 'X: a\u0000b\r\nContent-Length: 2\r\n\r\n{}'],
-  ])('N93: an HTTP request is refused for %s', async (_what, rest) => {
+  ])('an HTTP request is refused for %s', async (_what, rest) => {
     const socket = await RawSocket.connect(server.port)
     socket.send(`POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${rest}`)
     expect(await socket.waitForStatus()).toBe(400)
     socket.close()
   })
 
-  it('[LIM1] N94: the server ignores forwarded headers from an untrusted address', async () => {
+  it('[LIM1] the server ignores forwarded headers from an untrusted address', async () => {
     const stranger = HttpUser.stranger(server.url)
     const statuses = new Set<number>()
     for (let count = 0; count < 14; count += 1) {
@@ -483,7 +483,7 @@ describe('malformed HTTP requests', () => {
     expect(spoofed.status).toBe(403)
   })
 
-  it('[SSE1] N88 N92: an event stream with credentials in the URL or a wrong Accept is refused', async () => {
+  it('[SSE1] an event stream with credentials in the URL or a wrong Accept is refused', async () => {
     for (const query of ['token=x', 'session=x', 'chorus_session=x', 'cursor=a&cursor=b&token=x']) {
       await bob.expect(400, 'GET', `/v1/events?${query}`)
     }

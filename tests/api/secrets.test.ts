@@ -1,13 +1,13 @@
 /**
  * Runs a whole chat at the most verbose log level, then checks that neither the log nor a response
- * of the server contains a secret (N66–N68, N100–N102).
+ * of the server contains a secret.
  */
 import { randomUUID } from 'node:crypto'
 import { HttpUser, SocketUser, SseClient, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
 import { startQuickServer } from '../quick-server.ts'
 
-it('N66 N67 N100: the log output contains no cookie, password, cursor, token or message', async () => {
+it('the log output contains no cookie, password, cursor, token or message', async () => {
   const server = await startQuickServer({ env: { LOG_LEVEL: 'trace' } })
   try {
     const password = `secret-password-${randomUUID()}`
@@ -63,7 +63,7 @@ it('N66 N67 N100: the log output contains no cookie, password, cursor, token or 
   }
 })
 
-it('N66 N101 N102: the server refuses tokens in URLs, and serves no internals or private files', async () => {
+it('the server refuses tokens in URLs, and serves no internals or private files', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)
@@ -113,7 +113,7 @@ it('N66 N101 N102: the server refuses tokens in URLs, and serves no internals or
   }
 })
 
-it('[ACL2] N1: signing in never adopts a session id that the client chose', async () => {
+it('[ACL2] signing in never adopts a session id that the client chose', async () => {
   const server = await startQuickServer()
   try {
     const ada = await HttpUser.signUp(() => server.url)

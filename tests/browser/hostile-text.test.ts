@@ -1,6 +1,6 @@
 /**
  * Text written by users stays text. It adds no element to the page, runs no script, opens no
- * dialog, and sends no request to a foreign server (N18–N29).
+ * dialog, and sends no request to a foreign server.
  */
 import { randomUUID } from 'node:crypto'
 import type { Browser } from 'playwright-core'
@@ -32,7 +32,7 @@ const evil = 'http://evil.example:9'
  * attribute that runs a script.
  */
 const hostile = [
-  // N18, N19, N22
+  // HTML elements and attributes that run scripts or load resources.
   `<img src=x onerror=alert(1)>`,
   `<img src="${evil}/pixel.png">`,
   `<svg><animate onbegin=alert(1) attributeName=x dur=1s>`,
@@ -48,7 +48,7 @@ const hostile = [
   `"><img src=x onerror=alert(1)>`,
   `' onmouseover='alert(1)`,
   `\${alert(1)} {{constructor.constructor('alert(1)')()}}`,
-  // N20, N21
+  // Links and pictures with dangerous or misleading addresses.
   `[click](javascript:alert(1))`,
   `[click](JaVa\tscript:alert(1))`,
   `[click](&#106;avascript:alert(1))`,
@@ -58,15 +58,15 @@ const hostile = [
   `[a]: javascript:alert(1)\n\n[click][a]`,
   `https://example.com/"onmouseover="alert(1) https://example.com/?<img src=x onerror=alert(1)>`,
   `[click](https://user:pw@evil.example:9/ "onmouseover=alert(1)")`,
-  // N23
+  // HTML in code blocks and in code.
   '```js" onmouseover="alert(1)\nalert(1)\n```',
   '```<img src=x onerror=alert(1)>\n<b>x</b>\n```',
   '`<img src=x onerror=alert(1)>`',
-  // N26, N28
+  // Elements whose names hide properties of the page, and HTML in mentions and emoji names.
   `<a id=__config name=__config href="${evil}">x</a><form id=documentElement>`,
   `<img name=cookie><a id=chat><a id=chat name=x href=1>`,
   `@<img src=x onerror=alert(1)> :<img src=x onerror=alert(1)>: #<svg onload=alert(1)>`,
-  // N24 and other text that breaks rendering
+  // Text that changes its direction, or is expensive or hard to render.
   `\u202e gnp.exe \u2066 hidden \u2069`,
   `${'\u0300'.repeat(2_000)}a`,
   'a'.repeat(20_000),
@@ -88,7 +88,7 @@ const names = [
   `</title><script>alert(1)</script>`,
 ]
 
-it('[BAD1] N18 N19 N20 N21 N22 N23 N24 N26 N27 N28: hostile text stays plain text', async () => {
+it('[BAD1] hostile text stays plain text', async () => {
   const reader = await Person.signUp(browser, server.url, 'A Reader')
   const { id: readerId } = await HttpUser.signIn(server.url, reader.handle, password)
   const writers: HttpUser[] = []

@@ -325,7 +325,7 @@ describe.each(kinds)('the requests that %s forwards', (kind) => {
     return headers.filter((_, index) => index % 2 === 1 && headers[index - 1]!.toLowerCase() === name)
   }
 
-  it('N94: forwarded requests contain the real client address, and no forged headers', async () => {
+  it('forwarded requests contain the real client address, and no forged headers', async () => {
     const spoofed = {
       'x-forwarded-for': '203.0.113.9, 10.0.0.1',
       'x-forwarded-proto': 'https',
@@ -376,7 +376,7 @@ describe.each(kinds)('the requests that %s forwards', (kind) => {
       `POST /outer HTTP/1.1\r\n${host}Content-Length: 0\r\nContent-Length: ${hidden.length}\r\n\r\n${hidden}`,
     ],
     ['a length with a sign', `POST /outer HTTP/1.1\r\n${host}Content-Length: +0\r\n\r\n${hidden}`],
-  ])('N93: a malformed request (%s) smuggles no second request past the balancer', async (_name, bytes) => {
+  ])('a malformed request (%s) smuggles no second request past the balancer', async (_name, bytes) => {
     const before = witness.requests.length
     const wire = await RawSocket.connect(balancer.port)
     wire.send(bytes)
@@ -402,7 +402,7 @@ describe.each(kinds)('the requests that %s forwards', (kind) => {
     }
   })
 
-  it('N102: the balancer hides the metrics under every spelling of the path', async () => {
+  it('the balancer hides the metrics under every spelling of the path', async () => {
     const before = witness.requests.length
     const stranger = HttpUser.stranger(balancer.url)
     for (const path of ['/metrics', '/metrics/', '/metrics?x=1', '/METRICS', '/%6detrics', '/metrics/x']) {

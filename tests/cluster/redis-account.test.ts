@@ -1,6 +1,6 @@
 /**
  * The Redis account that docs/operations.md describes. Its rights suffice for everything that
- * servers do, and forbid commands that would harm other users of the same Redis (N97). The test
+ * servers do, and forbid commands that would harm other users of the same Redis. The test
  * reads the rights from the document, so the document is tested, too.
  */
 import { readFileSync } from 'node:fs'
@@ -18,7 +18,7 @@ import {
 import { expect, it } from 'vitest'
 
 it.skipIf(!hasPostgres() || !hasRedis())(
-  'N97: the account of docs/operations.md suffices for servers, and forbids harmful commands',
+  'the account of docs/operations.md suffices for servers, and forbids harmful commands',
   async () => {
     const databases = await startPostgres()
     const redis = await startRedis()

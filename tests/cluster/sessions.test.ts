@@ -147,7 +147,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     expect(await statusAt(laptop, 0)).toBe(200)
   })
 
-  it('sign-ins per account and minute are limited across all servers (N62)', async () => {
+  it('sign-ins per account and minute are limited across all servers', async () => {
     const { handle } = await HttpUser.signUp(() => urlOf(0))
     const statuses: number[] = []
     for (let attempt = 0; attempt < 18; attempt++) {
@@ -192,7 +192,7 @@ describe.skipIf(!hasPostgres() || !hasRedis())('sessions across servers', () => 
     for (const socket of sockets) socket.close()
   })
 
-  it('[ACL2] (M6, N8) a revoked session stays revoked after failover to a lagging replica', async () => {
+  it('[ACL2] a revoked session stays revoked after failover to a lagging replica', async () => {
     const { phone, laptop, phoneSession } = await twoDevices()
     const { replica } = cluster
     await waitForFact(async () => (await keysOf(replica)) > 0, { what: 'cached sessions at the replica' })

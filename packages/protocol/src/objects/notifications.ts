@@ -1,4 +1,4 @@
-/** Mail settings of a user. They are private: no profile contains them (N59). */
+/** Mail settings of a user. They are private: no profile contains them. */
 import * as z from 'zod'
 import { limits } from '../limits.ts'
 

@@ -54,7 +54,7 @@ describe.each(testEngines)('the pruning of ended sessions on the %s engine', (en
     expect(await deleteOldSessions(store.database, 7, 10)).toBe(1)
   })
 
-  it('[ACL2] revokes the sessions of a disabled user, so that the sweep finds them (N5)', async () => {
+  it('[ACL2] revokes the sessions of a disabled user, so that the sweep finds them', async () => {
     const user = await fixture.user()
     const [first, second] = [await fixture.session(user), await fixture.session(user)]
     const position = await readPosition(store.database)

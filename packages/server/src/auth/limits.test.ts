@@ -80,7 +80,7 @@ describe('the rate limits', () => {
     expect(countPasses(100, () => limits.takeSend('anna'))).toBe(60)
   })
 
-  it('allows ten sign-ins a minute per account and network, ignoring handle case (N62)', async () => {
+  it('allows ten sign-ins a minute per account and network, ignoring handle case', async () => {
     const clock = new ManualClock()
     const limits = new Limits(settings, clock)
     let n = 0
@@ -123,7 +123,7 @@ describe('the rate limits', () => {
     expect(await passesInTime(() => limits.takeSignIn('Anna\u0130', '2001:db8::1'))).toBe(true)
   })
 
-  it('allows a hundred sign-ins a minute per address or IPv6 network (N62)', async () => {
+  it('allows a hundred sign-ins a minute per address or IPv6 network', async () => {
     const limits = new Limits(settings, new ManualClock())
     let n = 0
     expect(await countPassesInTime(200, () => limits.takeSignIn(`user${n++}`, '10.0.0.1'))).toBe(100)

@@ -10,7 +10,7 @@ function isAllowed(headers: OriginHeaders, use: OriginUse, policy: typeof behind
   return decideOrigin(headers, use, policy).allowed
 }
 
-describe('the origin check with an Origin header (N9, N13, N14, N15)', () => {
+describe('the origin check with an Origin header', () => {
   it.each(uses)('allows a request of kind %s from a page of its own host', (use) => {
     expect(isAllowed({ origin: 'http://127.0.0.1:3000', host: '127.0.0.1:3000' }, use)).toBe(true)
     expect(isAllowed({ origin: 'http://chat.lan', host: 'chat.lan:80' }, use)).toBe(true)

@@ -141,7 +141,7 @@ describe.skipIf(!hasRedis())('the session cache', () => {
     expect(Number(await redis.command(key, ['PTTL', key]))).toBeLessThanOrEqual(sessionCacheTimings.countsMs)
   })
 
-  it('[ACL2] (M6, N8) refuses a revoked session whose cache entry reappears in Redis', async () => {
+  it('[ACL2] refuses a revoked session whose cache entry reappears in Redis', async () => {
     const key = await warm()
     const stale = (await redis.command(key, ['GET', key])) as string
     sessions.delete('anna-token')

@@ -86,7 +86,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
     }
   }
 
-  it('allows ten sign-ins a minute per account and network, over all servers (N62)', async () => {
+  it('allows ten sign-ins a minute per account and network, over all servers', async () => {
     let passed = 0
     const refused: ChorusError[] = []
     for (let attempt = 0; attempt < 16; attempt++) {

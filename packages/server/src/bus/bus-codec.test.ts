@@ -105,7 +105,7 @@ describe('the bus codec', () => {
     expect(receiver.decode(`c:${other}`, encode(room, message))).toEqual({ kind: 'refused', reason: 'hmac' })
   })
 
-  it('[BUS1] N99: refuses oversized messages and bytes that are no message', () => {
+  it('[BUS1] refuses oversized messages and bytes that are no message', () => {
     for (const [bytes, reason] of [
       [Buffer.alloc(0), 'length'],
       [Buffer.from('{"kind":"changes"}'), 'length'],
@@ -135,7 +135,7 @@ describe('the bus codec', () => {
     ['an effect that does not exist', { ...header, effect: { kind: 'promoted', user } }, '{}{}', 'header'],
     ['somebody else’s marker', { kind: 'read-marker', epoch: 'e', user, conversation, readSeq: 1 }, '{}', 'channel'],
     ['revocations in a conversation', { kind: 'revoked', sessions: [] }, '', 'channel'],
-  ])('[BUS1] N99: %s is refused, even when signed with the key', (_name, bad, body, reason) => {
+  ])('[BUS1] %s is refused, even when signed with the key', (_name, bad, body, reason) => {
     expect(receiver.decode(room, seal(room, bad, body, 'key', bad === undefined ? body : undefined))).toEqual({
       kind: 'refused',
       reason,

@@ -165,7 +165,7 @@ describe.skipIf(!hasRedis())('the bus over one Redis', () => {
     expect(one.dropped.get('queue')).toBe(500)
   })
 
-  it('[BUS1] N99: drops and counts messages of other programs; the next hint arrives', async () => {
+  it('[BUS1] drops and counts messages of other programs; the next hint arrives', async () => {
     const [one, two] = await openTwo()
     const stranger = await buses.open(redis.url, redis.url, 'another key')
     await whenWorking()

@@ -93,7 +93,7 @@ function refusalText({ code, message, retryAfterMs = defaultRetryMs }: ChorusErr
 
 /**
  * Refuses all query fields except `cursor`. A credential in an address would end up in logs and
- * Referer headers (N66).
+ * Referer headers.
  */
 function refuseUnknownQuery(query: object): void {
   for (const name of Object.keys(query)) {

@@ -1,7 +1,7 @@
 /**
  * Checks the origin of every request before anything else (auth/origin.ts), and sets the security
  * headers. Besides the server's own pages, only pages of ALLOWED_ORIGINS may read responses (CORS).
- * No other Origin is repeated in a response header (N17).
+ * No other Origin is repeated in a response header.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'

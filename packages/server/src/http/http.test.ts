@@ -96,7 +96,7 @@ describe('the origin of a request', () => {
     'http://localhost:81',
   ]
 
-  it.each(foreign)('refuses a foreign Origin before anything else: %s (N9, N13)', async (origin) => {
+  it.each(foreign)('refuses a foreign Origin before anything else: %s', async (origin) => {
     for (const [method, url] of [
       ['POST', messages],
       ['POST', '/v1/session'],
@@ -122,7 +122,7 @@ describe('the origin of a request', () => {
     ).toBe(200)
   })
 
-  it('accepts the origins of its own host, PUBLIC_URL and ALLOWED_ORIGINS (N17)', async () => {
+  it('accepts the origins of its own host, PUBLIC_URL and ALLOWED_ORIGINS', async () => {
     const own = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost:80', host: 'localhost:80' })
     expect(own.statusCode).toBe(403)
     const exact = await ask('GET', '/v1/session', undefined, { origin: 'http://localhost', host: 'localhost:80' })
@@ -146,7 +146,7 @@ describe('the origin of a request', () => {
     )
   })
 
-  it('ignores a forged X-Forwarded-* header (N94)', async () => {
+  it('ignores a forged X-Forwarded-* header', async () => {
     const spoofed = { 'x-forwarded-host': 'evil.example', 'x-forwarded-proto': 'https', 'x-forwarded-for': '1.2.3.4' }
     await expectRefused(
       'forbidden',
@@ -184,7 +184,7 @@ describe('the origin of a request', () => {
 describe('the body of a request', () => {
   const good = { clientId, text: 'hello' }
 
-  it('accepts only JSON content types for a body (N10, N11)', async () => {
+  it('accepts only JSON content types for a body', async () => {
     for (const type of [
       'text/plain',
       'application/x-www-form-urlencoded',
@@ -210,21 +210,21 @@ describe('the body of a request', () => {
 
   it.each([
     ['no JSON', '{"clientId"'],
-    ['a prototype (N70)', `{"clientId":"${clientId}","text":"x","data":{"a":{"__proto__":{"isAdmin":true}}}}`],
-    ['a constructor (N70)', `{"clientId":"${clientId}","text":"x","data":{"constructor":{"prototype":{}}}}`],
-    ['depth (N71)', `{"clientId":"${clientId}","text":"x","data":${'['.repeat(10_000)}${']'.repeat(10_000)}}`],
-    ['a key twice (N73)', `{"clientId":"${clientId}","text":"x","text":"y"}`],
-    ['an infinite number (N74)', `{"clientId":"${clientId}","text":"x","replyTo":1e400}`],
-    ['a number beyond 2^53 (N74)', `{"clientId":"${clientId}","text":"x","replyTo":9007199254740993}`],
-    ['minus zero as a seq (N74)', `{"clientId":"${clientId}","text":"x","replyTo":-0}`],
-    ['a lone surrogate (N75)', `{"clientId":"${clientId}","text":"\\ud800"}`],
-    ['NUL (N75)', `{"clientId":"${clientId}","text":"a\\u0000b"}`],
-    ['a byte order mark (N75)', `\ufeff{"clientId":"${clientId}","text":"x"}`],
-    ['an unknown field (N58)', `{"clientId":"${clientId}","text":"x","seq":7}`],
-    ['another sender (N58)', `{"clientId":"${clientId}","text":"x","sender":"${conversation}"}`],
-    ['a field of the path (N58)', `{"clientId":"${clientId}","text":"x","conversation":"${conversation}"}`],
-    ['an object for a string (N60)', `{"clientId":"${clientId}","text":{"$gt":""}}`],
-    ['an array for a string (N60)', `{"clientId":["${clientId}"],"text":"x"}`],
+    ['a prototype', `{"clientId":"${clientId}","text":"x","data":{"a":{"__proto__":{"isAdmin":true}}}}`],
+    ['a constructor', `{"clientId":"${clientId}","text":"x","data":{"constructor":{"prototype":{}}}}`],
+    ['depth', `{"clientId":"${clientId}","text":"x","data":${'['.repeat(10_000)}${']'.repeat(10_000)}}`],
+    ['a key twice', `{"clientId":"${clientId}","text":"x","text":"y"}`],
+    ['an infinite number', `{"clientId":"${clientId}","text":"x","replyTo":1e400}`],
+    ['a number beyond 2^53', `{"clientId":"${clientId}","text":"x","replyTo":9007199254740993}`],
+    ['minus zero as a seq', `{"clientId":"${clientId}","text":"x","replyTo":-0}`],
+    ['a lone surrogate', `{"clientId":"${clientId}","text":"\\ud800"}`],
+    ['NUL', `{"clientId":"${clientId}","text":"a\\u0000b"}`],
+    ['a byte order mark', `\ufeff{"clientId":"${clientId}","text":"x"}`],
+    ['an unknown field', `{"clientId":"${clientId}","text":"x","seq":7}`],
+    ['another sender', `{"clientId":"${clientId}","text":"x","sender":"${conversation}"}`],
+    ['a field of the path', `{"clientId":"${clientId}","text":"x","conversation":"${conversation}"}`],
+    ['an object for a string', `{"clientId":"${clientId}","text":{"$gt":""}}`],
+    ['an array for a string', `{"clientId":["${clientId}"],"text":"x"}`],
     ['an array', '[]'],
     ['a string', '"x"'],
     ['null fields', `{"clientId":null,"text":null}`],
@@ -233,7 +233,7 @@ describe('the body of a request', () => {
     await expectRefused('invalid', ask('POST', messages, body))
   })
 
-  it('refuses a body that is not UTF-8 (N75)', async () => {
+  it('refuses a body that is not UTF-8', async () => {
     const payload = Buffer.concat([
       Buffer.from(`{"clientId":"${clientId}","text":"`),
       Buffer.from([0xc0, 0xaf]),
@@ -243,7 +243,7 @@ describe('the body of a request', () => {
     await expectRefused('invalid', app.app.inject({ method: 'POST', url: messages, headers, payload }))
   })
 
-  it('refuses a request body over a size limit as too large (N65, N72)', async () => {
+  it('refuses a request body over a size limit as too large', async () => {
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(131_072) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x'.repeat(20_001) }))
     await expectRefused('too-large', ask('POST', messages, { clientId, text: 'x', data: { a: 'x'.repeat(8_192) } }))
@@ -260,7 +260,7 @@ describe('the body of a request', () => {
     await expectRefused('invalid', ask('DELETE', `/v1/conversations/${conversation}/members/me`, { role: 'owner' }))
   })
 
-  it('checks long strings of special characters quickly (N79)', async () => {
+  it('checks long strings of special characters quickly', async () => {
     const startMs = performance.now()
     for (const handle of [`${'a'.repeat(31)}!`, `${'a.'.repeat(16)}!`, `${'a'.repeat(50_000)}!`]) {
       const response = await ask('POST', '/v1/users', { handle, password: 'correct horse', name: 'x' })
@@ -309,11 +309,11 @@ describe('path and query of a request', () => {
     'constructor=1',
     'token=abc',
     '_method=DELETE',
-  ])('refuses the query ?%s (N66, N70, N74, N92)', async (query) => {
+  ])('refuses the query ?%s', async (query) => {
     await expectRefused('invalid', ask('GET', `${messages}?${query}`))
   })
 
-  it('refuses a list in the query that is longer than the limit (N92)', async () => {
+  it('refuses a list in the query that is longer than the limit', async () => {
     await expectRefused(
       'too-large',
       ask('GET', `/v1/users?ids=${Array.from({ length: 101 }, () => conversation).join(',')}`),
@@ -334,7 +334,7 @@ describe('path and query of a request', () => {
     await expectRefused('invalid', ask('GET', '/v1/users/%E0%A4%A'))
   })
 
-  it('reads no credentials from the query (N66)', async () => {
+  it('reads no credentials from the query', async () => {
     const token = cookie.split('=')[1]!
     for (const query of [`token=${token}`, `cookie=${token}`, `chorus_session=${token}`, `access_token=${token}`]) {
       const response = await app.ask('GET', `/v1/session?${query}`)
@@ -344,7 +344,7 @@ describe('path and query of a request', () => {
 })
 
 describe('HTTP methods', () => {
-  it('GET, HEAD and OPTIONS change nothing, even with a method override (N12)', async () => {
+  it('GET, HEAD and OPTIONS change nothing, even with a method override', async () => {
     const before = reached.length
     for (const method of ['HEAD', 'OPTIONS', 'GET'] as const) {
       await ask(method, '/v1/session', undefined, { 'x-http-method-override': 'DELETE', 'x-method-override': 'DELETE' })
@@ -380,7 +380,7 @@ describe('HTTP responses', () => {
     expect([repeated.statusCode, repeated.json().duplicate]).toEqual([200, true])
   })
 
-  it('sets the headers no-store, nosniff, frame-ancestors and no-referrer (N68)', async () => {
+  it('sets the headers no-store, nosniff, frame-ancestors and no-referrer', async () => {
     for (const url of ['/v1/session', '/v1/nothing', '/']) {
       const { headers } = await ask('GET', url)
       expect(headers['x-content-type-options']).toBe('nosniff')
@@ -396,7 +396,7 @@ describe('HTTP responses', () => {
     expect((await ask('GET', '/v1/nothing')).headers['cache-control']).toBe('no-store')
   })
 
-  it('hides the details of an internal error, which go to the log (N101)', async () => {
+  it('hides the details of an internal error, which go to the log', async () => {
     await withApp(
       { handlers: fail(() => new Error('secret detail', { cause: new Error('the cause') })) },
       async (other) => {
@@ -468,7 +468,7 @@ describe('HTTP responses', () => {
     )
   })
 
-  it('keeps line breaks out of response headers (N95)', async () => {
+  it('keeps line breaks out of response headers', async () => {
     const response = await ask('GET', '/v1/nothing%0d%0aSet-Cookie:%20a=b')
     expect(response.headers['set-cookie']).toBeUndefined()
     expect(response.statusCode).toBe(404)
@@ -565,22 +565,18 @@ describe('HTTP over a real port', () => {
   it.each([
     ['no HTTP', 'hello\r\n\r\n', 400],
     ['no Host', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+    ['two lengths', 'POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab', 400],
     [
-      'two lengths (N93)',
-      'POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
-      400,
-    ],
-    [
-      'length and chunks (N93)',
+      'length and chunks',
       'POST /v1/session HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
       400,
     ],
     [
-      'an odd transfer encoding (N93)',
+      'an odd transfer encoding',
       'POST /v1/session HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n',
       400,
     ],
-    ['CR in a header (N95)', 'GET /livez HTTP/1.1\r\nHost: x\r\nX-A: b\rSet-Cookie: c\r\n\r\n', 400],
+    ['CR in a header', 'GET /livez HTTP/1.1\r\nHost: x\r\nX-A: b\rSet-Cookie: c\r\n\r\n', 400],
     ['headers without end', `GET /livez HTTP/1.1\r\nHost: x\r\nX-A: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
     ['many headers', `GET /livez HTTP/1.1\r\nHost: x\r\n${'X-A: bbbbbbbbbbbb\r\n'.repeat(1_500)}\r\n`, 431],
   ])('refuses %s, closes the socket and keeps running', async (_what, bytes, status) => {
@@ -591,7 +587,7 @@ describe('HTTP over a real port', () => {
     expect(alive).toMatch(/^HTTP\/1.1 200 /)
   })
 
-  it('limits the time to receive headers and body, and the time without traffic (N89)', () => {
+  it('limits the time to receive headers and body, and the time without traffic', () => {
     const { server } = app.app
     expect([server.headersTimeout, server.requestTimeout, server.timeout, server.keepAliveTimeout]).toEqual([
       10_000, 20_000, 60_000, 65_000,

@@ -59,7 +59,7 @@ describe('mail settings and mail pages over HTTP', () => {
     return token
   }
 
-  it('shows the mail address only to its user, and in no profile (N59)', async () => {
+  it('shows the mail address only to its user, and in no profile', async () => {
     expect((await app.ask('GET', '/v1/notifications')).statusCode).toBe(401)
     expect(await read()).toEqual({ email: null, confirmed: false, digest: 'off' })
     const email = `person-${count}@example.org`
@@ -71,7 +71,7 @@ describe('mail settings and mail pages over HTTP', () => {
     expect(JSON.stringify(Object.keys(profile.json()))).not.toContain('mail')
   })
 
-  it('refuses an invalid mail address quickly (N79, N95)', async () => {
+  it('refuses an invalid mail address quickly', async () => {
     const wrong = [
       '',
       'a',

@@ -1,6 +1,6 @@
 /**
  * Endpoints for operators: liveness, readiness and metrics. Metrics are served on a separate port,
- * so that they are not public by accident (N102).
+ * so that they are not public by accident.
  */
 import { createServer } from 'node:http'
 import type { Server } from 'node:http'

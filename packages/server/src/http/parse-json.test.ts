@@ -20,15 +20,15 @@ it('returns undefined for an empty body', () => {
 })
 
 it.each([
-  ['a poisonous key (N70)', '{"__proto__":{"isAdmin":true}}'],
-  ['a poisonous key, escaped (N70)', '{"a":{"\\u005f_proto__":1}}'],
-  ['constructor.prototype (N70)', '{"constructor":{"prototype":{"x":1}}}'],
-  ['depth (N71)', '['.repeat(10_000) + ']'.repeat(10_000)],
-  ['depth in objects (N71)', '{"a":'.repeat(1_000) + '1' + '}'.repeat(1_000)],
-  ['a key twice (N73)', '{"a":1,"b":{"c":1},"a":2}'],
-  ['a key twice, escaped (N73)', '{"a":1,"\\u0061":2}'],
-  ['a key twice below (N73)', '[{"x":[{"a":1,"a":1}]}]'],
-  ['a byte order mark (N75)', '\ufeff{}'],
+  ['a poisonous key', '{"__proto__":{"isAdmin":true}}'],
+  ['a poisonous key, escaped', '{"a":{"\\u005f_proto__":1}}'],
+  ['constructor.prototype', '{"constructor":{"prototype":{"x":1}}}'],
+  ['depth', '['.repeat(10_000) + ']'.repeat(10_000)],
+  ['depth in objects', '{"a":'.repeat(1_000) + '1' + '}'.repeat(1_000)],
+  ['a key twice', '{"a":1,"b":{"c":1},"a":2}'],
+  ['a key twice, escaped', '{"a":1,"\\u0061":2}'],
+  ['a key twice below', '[{"x":[{"a":1,"a":1}]}]'],
+  ['a byte order mark', '\ufeff{}'],
   ['no JSON', '{a:1}'],
   ['two values', '{} {}'],
   ['a cut string', '{"a":"b'],
@@ -37,13 +37,13 @@ it.each([
 })
 
 it.each([[[0xc0, 0xaf]], [[0xed, 0xa0, 0x80]], [[0xff]], [[0xf8, 0x88, 0x80, 0x80, 0x80]]])(
-  'refuses a body with bytes that are not UTF-8: %j (N75)',
+  'refuses a body with bytes that are not UTF-8: %j',
   (bytes) => {
     expect(() => parseJson(new Uint8Array([0x22, ...bytes, 0x22]))).toThrow('is not UTF-8')
   },
 )
 
-it('parses a body with many keys quickly (N72)', () => {
+it('parses a body with many keys quickly', () => {
   const text = `{${Array.from({ length: 10_000 }, (_, n) => `"k${n}":0`).join(',')}}`
   expect(Object.keys(parseJson(encode(text)) as object)).toHaveLength(10_000)
 })

@@ -1,5 +1,5 @@
 /**
- * Parses a request body as JSON. It must be valid UTF-8 without a byte order mark (N75), and passes
+ * Parses a request body as JSON. It must be valid UTF-8 without a byte order mark, and passes
  * the same strict checks as JSON on the other transports.
  */
 import { JsonFault, parseJsonText } from '../support/json-text.ts'

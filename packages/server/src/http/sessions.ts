@@ -76,7 +76,7 @@ export function createCookieJar(request: FastifyRequest, reply: FastifyReply, au
   return {
     signIn: async (userId) => {
       // Always creates a new id. An attacker may have planted the id of this request, and must not
-      // know the id of the signed-in session (N1). The old session is revoked.
+      // know the id of the signed-in session. The old session is revoked.
       await request.session.regenerate()
       const actor = { userId, sessionId: uuidv7() }
       request.session.actor = actor

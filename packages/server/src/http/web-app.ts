@@ -56,7 +56,7 @@ export async function addWebApp(app: FastifyInstance, folder: string): Promise<W
     root: folder,
     preCompressed: true,
     dotfiles: 'ignore',
-    // Source maps are not public (N102).
+    // Source maps are not public.
     allowedPath: (path) => !path.endsWith('.map'),
     cacheControl: false,
     setHeaders: (reply, path) => {

@@ -1,6 +1,6 @@
 /**
  * Writes the content of mails, as text and as HTML. Texts by users are treated as data: they are
- * escaped in HTML (N29), reduced to one line where needed, shortened, and stripped of characters
+ * escaped in HTML, reduced to one line where needed, shortened, and stripped of characters
  * that reverse the text direction.
  */
 import { showsSomething, toOneLine } from '@chorus/protocol'
@@ -110,7 +110,7 @@ function firstLine(text: string): string {
 }
 
 /**
- * Reduces a text to one line without characters that change its direction (N24), and shortens it
+ * Reduces a text to one line without characters that change its direction, and shortens it
  * between two characters.
  */
 function clean(text: string, maxChars: number): string {

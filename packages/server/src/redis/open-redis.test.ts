@@ -53,7 +53,7 @@ const fastClock: Clock = {
 const counter = { lua: 'return redis.call("INCR", KEYS[1])' }
 
 describe('an unusable Redis at the start of the server', () => {
-  it('refuses to start with a public Redis that has no password (N96)', async () => {
+  it('refuses to start with a public Redis that has no password', async () => {
     await expect(open('redis://192.0.2.1:6379')).rejects.toThrow(
       'REDIS_URL is "redis://192.0.2.1:6379"; 192.0.2.1 is a public address, and there is no password',
     )
@@ -73,7 +73,7 @@ describe('an unusable Redis at the start of the server', () => {
     await expect(open(url)).rejects.toThrow(/is not Redis|does not answer like Redis/)
   })
 
-  it.skipIf(!hasRedis())('refuses to start with wrong Redis credentials or TLS on one side only (N98)', async () => {
+  it.skipIf(!hasRedis())('refuses to start with wrong Redis credentials or TLS on one side only', async () => {
     const plain = await startRedis({ password: 'secret' })
     ends.push(() => plain.remove())
     const tls = await startRedis({ tls: true })

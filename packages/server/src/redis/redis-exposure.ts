@@ -1,6 +1,6 @@
 /**
  * Checks that a Redis without a password cannot be reached by everyone: any program that reaches it
- * could forge messages between servers (N96).
+ * could forge messages between servers.
  */
 import { lookup } from 'node:dns/promises'
 import { BlockList, isIP } from 'node:net'
@@ -34,7 +34,7 @@ privateNetworks.addSubnet('fe80::', 10, 'ipv6')
 
 /**
  * Refuses a public Redis address without a password: every program that reaches it controls its
- * data (N96).
+ * data.
  */
 export async function refusePublicWithoutPassword({
   url,
@@ -74,7 +74,6 @@ export async function warnWhenOpenToAll(
         `${variable} is ${redactUrl(url)}; that Redis listens on every address without a password: anyone who can reach it can read and change the hints of the chat; set requirepass`,
       )
   } catch {
-    // The account may lack permission to read the configuration of Redis. That is not an error
-    // (N97).
+    // The account may lack permission to read the configuration of Redis. That is not an error.
   }
 }

@@ -98,7 +98,7 @@ export function startSocketServer(options: SocketServerOptions): Server {
   refuseNewcomers(server, httpServer, options)
   ignoreForeignUpgrades(httpServer, `${socketPath}/`)
   // A connection counts against the limit of its address from its start until it closes, because a
-  // client that never sends CONNECT holds a connection open, too (N84).
+  // client that never sends CONNECT holds a connection open, too.
   server.engine.on('connection', (wire: EngineSocket) => {
     const place = takePlace(options, wire.request)
     places.set(wire, place)

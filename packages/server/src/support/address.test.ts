@@ -5,7 +5,7 @@ const nobody = parseTrustedProxies([])!
 const balancer = parseTrustedProxies(['127.0.0.1', '10.0.0.0/8', 'fd00::/8'])!
 
 describe('the client address of a request', () => {
-  it('ignores X-Forwarded-For when no proxy is trusted (N94)', () => {
+  it('ignores X-Forwarded-For when no proxy is trusted', () => {
     expect(findClientAddress('127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
     expect(findClientAddress('::ffff:127.0.0.1', '1.2.3.4', nobody)).toBe('127.0.0.1')
   })

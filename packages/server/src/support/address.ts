@@ -1,6 +1,6 @@
 /**
  * Finds the client address of a request. The header `X-Forwarded-For` is read from right to left,
- * and only as far as trusted proxies wrote it, because any client can write the rest (N94). In rate
+ * and only as far as trusted proxies wrote it, because any client can write the rest. In rate
  * limits, all IPv6 addresses of a /64 network count as one, because one internet connection usually
  * has a whole /64 network.
  */

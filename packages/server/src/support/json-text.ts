@@ -1,8 +1,7 @@
 /**
  * Strict JSON parser for every transport. Refuses duplicate keys in an object, keys that could
  * change JavaScript prototypes (such as `__proto__`), deep nesting, and numbers that would be
- * stored as a different number. So two programs never read different values from an accepted text
- * (N70, N71, N73).
+ * stored as a different number. So two programs never read different values from an accepted text.
  *
  * The text is scanned before it is parsed: `JSON.parse` needs up to 10 ms for 128 kB of small
  * values, while the scan stops at a maximum number of values, far above that of any valid request.

@@ -6,7 +6,7 @@ function capture(): { readonly lines: string[]; readonly logger: ReturnType<type
   return { lines, logger: createLogger('trace', 'test', { write: (line) => void lines.push(line) }) }
 }
 
-it('the log redacts secrets and message texts at each level (N67)', () => {
+it('the log redacts secrets and message texts at each level', () => {
   const { lines, logger } = capture()
   const secrets = { cookie: 'hush-1', authorization: 'hush-2', password: 'hush-3', token: 'hush-4', text: 'hush-5' }
   logger.info(secrets, 'top')
@@ -16,7 +16,7 @@ it('the log redacts secrets and message texts at each level (N67)', () => {
   expect(lines.join('')).not.toContain('hush')
 })
 
-it('the log has one line per event, whatever a value contains (N100)', () => {
+it('the log has one line per event, whatever a value contains', () => {
   const { lines, logger } = capture()
   logger.info({ handle: 'x\r\n{"level":60,"msg":"forged"}' }, 'a\nb')
   expect(lines).toHaveLength(1)

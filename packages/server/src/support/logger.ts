@@ -2,8 +2,7 @@
  * Logger: writes one JSON line per event to stdout. Secrets are redacted: cookies, authorization
  * headers, passwords, tokens and message texts in the upper three levels of the logged object.
  * Errors are reduced to type, code, message, stack and cause, because a driver's error may contain
- * rows. Values are encoded as JSON, so a line break in a name cannot forge a line of the log (N67,
- * N100).
+ * rows. Values are encoded as JSON, so a line break in a name cannot forge a line of the log.
  */
 import pino from 'pino'
 import type { DestinationStream, Logger } from 'pino'
