@@ -38,7 +38,7 @@ interface ShownRowsOptions {
 interface ShownRowsState {
   /** Time of the first visible message. Undefined while the label with its day is hidden. */
   readonly topDay: string | undefined
-  /** Reads the visible rows in the next animation frame. */
+  /** Determines in the next animation frame which rows are visible. */
   readonly lookSoon: () => void
   /**
    * Must be called when the user scrolls: shows the day, and lets pages load again after a failure.

@@ -362,8 +362,8 @@ export class Workload {
     let doubledDeliveries = 0
     for (const [index, { group, hears }] of this.#job.members.entries()) {
       const surplus = (this.#heardBy[index] ?? 0) - (hears ? (acknowledgedOf.get(group) ?? 0) : 0)
-      // The server may have stored and delivered a message that it refused or did not acknowledge,
-      // so only count repeats when all messages were acknowledged.
+      // More deliveries than acknowledged messages are repeats only if every message was
+      // acknowledged. The server may also have delivered a message that it did not acknowledge.
       if (surplus > 0 && this.#acknowledged === this.#sent) doubledDeliveries += surplus
       if (surplus < 0 && !this.#ended.has(index)) lostDeliveries -= surplus
     }

@@ -23,8 +23,7 @@ const messages = ({ messages: perSecond }: Work): number => perSecond
 const transactions = ({ messages: rows, rowsPerCommit }: Work): number => rows / rowsPerCommit
 /**
  * Returns the number of turns of the event loop per second that handle messages. One turn handles
- * all messages that arrived together; the number of changes per write to a connection shows how
- * many.
+ * all messages that arrived together: as many as a connection receives changes in one write.
  */
 const turns = ({ messages: perSecond, changesPerWrite }: Work): number => perSecond / changesPerWrite
 /**

@@ -80,8 +80,8 @@ export interface ConversationRecord {
 }
 
 /**
- * Position of a conversation that the user left, once a cursor covers the departure. It is kept so
- * that a client with outdated data cannot restore the conversation.
+ * Conversation that the user left, with the seq up to which its changes were applied. Stored once a
+ * cursor covers the departure, so that a client with outdated data cannot restore the conversation.
  */
 export interface RemovedRecord {
   readonly id: string

@@ -182,8 +182,8 @@ class Replay {
 
   async bring(membership: Membership, joining: Joining | undefined): Promise<void> {
     if (membership.leftSeq !== null) {
-      // The user was removed after the first read, or after the position of the cursor. Send the
-      // removal, and do not subscribe to the conversation (rule ACL1).
+      // The user was removed after this connection first read the membership, or after its cursor.
+      // Send the removal, and do not subscribe to the conversation (rule ACL1).
       const step = this.#cursor === undefined ? undefined : await this.#plan(membership, this.#cursor)
       if (step !== undefined) await this.#send(step, joining)
       this.#abandon(joining)

@@ -84,7 +84,7 @@ export function describeLiveValues(name: string, { clock, open }: LiveSuiteOptio
         await vi.waitFor(() => expect(shown(server.values.list(conversation))).toEqual([['location', 4]]), waiting)
     })
 
-    it('[LIVE1] live values expire, and end by null, at all servers', async () => {
+    it('[LIVE1] a live value ends at all servers when it expires or is set to null', async () => {
       const { here, there, conversation, ada, bob } = await start()
       here.values.set(conversation, 'typing', ada, true, 3_000)
       here.values.set(conversation, 'location', bob, 1, 60_000)

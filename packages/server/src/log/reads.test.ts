@@ -404,7 +404,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
     )
 
     it.runIf(engine === 'postgres')(
-      '[TAIL1, LIM1] a limited sweep continues within transactions that were open before',
+      '[TAIL1, LIM1] limited sweeps find all rows of transactions that were open before',
       async () => {
         const places = await Promise.all([1, 2, 3].map(() => fixture.group([ada, bob])))
         const writers = await Promise.all(
@@ -517,7 +517,7 @@ describe.each(testEngines)('log reads on the %s engine', (engine) => {
       )
     })
 
-    it('[LIM1] does not share a page of messages that has too many reactions', async () => {
+    it('[LIM1] users do not share one cached page of messages with too many reactions', async () => {
       const { group, target } = await place()
       const { seq: second } = await fixture.send(group, ada)
       const many = await fixture.users(sharedPageLimits.reactorsMax)

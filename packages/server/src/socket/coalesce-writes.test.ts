@@ -76,7 +76,7 @@ describe('combined writes to a WebSocket', () => {
     expect(writes.bytes).toBe(0)
   })
 
-  it('[SLOW1] after each combined write, reports once the socket accepts more data', async () => {
+  it('[SLOW1] reports after each combined write that the socket accepts more data', async () => {
     const { wire, heardAll } = await connect()
     let room = 0
     let told: () => void = () => undefined

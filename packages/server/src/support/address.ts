@@ -91,7 +91,7 @@ export function findClientAddress(
 ): string {
   let address = canonical(socketAddress ?? '') ?? ''
   const header = typeof forwardedFor === 'string' ? forwardedFor : (forwardedFor ?? []).join(',')
-  // Empty entries of the list are ignored (RFC 9110, 5.6.1).
+  // Empty entries of X-Forwarded-For are ignored (RFC 9110, 5.6.1).
   const hops = header.split(',').filter((hop) => hop.trim() !== '')
   for (let count = 0; count < forwardedHopsMax && isTrusted(address, trusted); count++) {
     const hop = parseHop(hops.pop() ?? '')
