@@ -1,8 +1,8 @@
 /**
  * Tests the testkit's own Postgres: it keeps its data after SIGKILL, and ends with the test run.
  */
-import { execFileSync, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, it } from 'vitest'
 import { hasPostgres, startPostgres } from './postgres.ts'
@@ -63,7 +63,8 @@ describe('the reaper, which cleans up after killed test runs', () => {
 
 function isRunning(pid: string): boolean {
   try {
-    return !execFileSync('ps', ['-o', 'stat=', '-p', pid], { encoding: 'utf8' }).startsWith('Z')
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    return stat.at(stat.lastIndexOf(')') + 2) !== 'Z'
   } catch {
     return false
   }
