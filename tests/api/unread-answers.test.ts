@@ -188,7 +188,7 @@ describe('packets that are expensive to process', () => {
     }
   })
 
-  it('[LIM1] a thousand joins in one poll body join the namespace once', async () => {
+  it('[LIM1] a thousand CONNECT packets in one request open the namespace once', async () => {
     const { body } = await ada.expect<string>(200, 'GET', '/socket.io/?EIO=4&transport=polling')
     const { sid } = JSON.parse(String(body).slice(1)) as { sid: string }
     const path = `/socket.io/?EIO=4&transport=polling&sid=${sid}`

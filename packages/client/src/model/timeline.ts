@@ -224,8 +224,8 @@ export class Timeline {
   }
 
   /**
-   * Returns the newest messages for the store, or undefined when the window does not reach the end
-   * of the log.
+   * Returns the newest loaded messages, to be stored on this device. Returns undefined if the loaded
+   * messages do not reach the end of the log.
    */
   toRecord(maxMessages: number): WindowRecord | undefined {
     const window = this.#window
