@@ -32,6 +32,10 @@ it('[APP3] the page reloads once for a missing script, then shows a message', as
   let loads = 0
   ada.page.on('load', () => (loads += 1))
   await ada.context.route(/\/assets\/settings-screen-.*\.js/, (route) => route.fulfill({ status: 404, body: '' }))
+  // The page asks the server which build it delivers. This answer names no script of the page.
+  await ada.context.route(`${server.url}/`, (route) =>
+    route.request().resourceType() === 'fetch' ? route.fulfill({ body: '<!doctype html>' }) : route.continue(),
+  )
   const openSettings = async (): Promise<void> => {
     await ada.page.getByRole('button', { name: 'Account: Ada Lovelace' }).first().click()
     await ada.page.getByRole('menuitem', { name: 'Settings' }).click()

@@ -38,6 +38,7 @@ describe('a script that fails to load', () => {
     ['offline', { isOnline: () => false }],
     ['while the server does not answer', { fetch: () => Promise.reject(new TypeError('Failed to fetch')) }],
     ['while the server fails', { fetch: async () => new Response('', { status: 503 }) }],
+    ['while the server delivers the same build', { fetch: async () => new Response('<script src="/assets/a">') }],
     ['without storage', { storage: undefined }],
     [
       'where storage refuses',
@@ -52,7 +53,7 @@ describe('a script that fails to load', () => {
     ],
   ])('a missing script does not reload the page %s', async (_when, change) => {
     const { reload, missing } = createPage(change)
-    await missing('a')
+    await missing('http://127.0.0.1/assets/a')
     expect(reload).not.toHaveBeenCalled()
   })
 })

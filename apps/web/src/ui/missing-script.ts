@@ -1,7 +1,7 @@
 /**
  * Reloads the page when a script fails to load. Background: a new version on the server replaces
  * the script files, so an old page asks for files that no longer exist. The page reloads at most
- * once for each build, and only while the server responds. In all other cases, the missing part of
+ * once for each build, and only if the server delivers another build. In all other cases, the missing part of
  * the page shows a message (`part.tsx`).
  */
 const probeMs = 5_000
@@ -33,6 +33,8 @@ export function createReloadOnce(
       // Ask the server first: if it is down, a reload would show the error page of the browser.
       const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(probeMs) })
       if (!answer.ok) return
+      // The same build means that the network failed for a moment: the script still exists.
+      if ((await answer.text()).includes(fileNameOf(build))) return
       storage.setItem(key, build)
       reload()
     } catch {
@@ -41,4 +43,8 @@ export function createReloadOnce(
       isAsking = false
     }
   }
+}
+
+function fileNameOf(address: string): string {
+  return address.slice(address.lastIndexOf('/') + 1)
 }
