@@ -1,8 +1,8 @@
 /**
  * Reloads the page when a script fails to load. Background: a new version on the server replaces
  * the script files, so an old page asks for files that no longer exist. The page reloads at most
- * once for each build, and only if the server delivers another build. In all other cases, the missing part of
- * the page shows a message (`part.tsx`).
+ * once for each build, and only if the server delivers another build. In all other cases, the
+ * missing part of the page shows a message (`part.tsx`).
  */
 const probeMs = 5_000
 
