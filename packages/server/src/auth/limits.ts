@@ -136,9 +136,18 @@ class TokenBucket implements CorrectedBucket {
 
   /** Returns the milliseconds until one token of the key could be taken. Takes no token. */
   peek(key: string, nowMs: number): number {
+    return this.#waitFor(1, key, nowMs)
+  }
+
+  /** Returns the milliseconds until the debt of the key is refilled, or 0 if it has none. */
+  waitForDebt(key: string, nowMs: number): number {
+    return this.#waitFor(0, key, nowMs)
+  }
+
+  #waitFor(needed: number, key: string, nowMs: number): number {
     const tokens = this.#refilled(key, nowMs)
     this.#buckets.put(key, { tokens, atMs: nowMs })
-    return tokens >= 1 ? 0 : Math.max(1, Math.ceil((1 - tokens) / this.#perMs))
+    return tokens >= needed ? 0 : Math.max(1, Math.ceil((needed - tokens) / this.#perMs))
   }
 
   /** Removes the key from the map and returns the tokens of its bucket after the refill. */
@@ -245,6 +254,17 @@ export class Limits {
     if (bucket === undefined) return
     bucket.charge(userId, this.#clock.nowMs(), weight)
     this.#shared?.noteTaken('requests', bucket, userId, weight)
+  }
+
+  /** False when requests are not limited, so that no result is charged. */
+  get limitsRequests(): boolean {
+    return this.#buckets.requests !== undefined
+  }
+
+  /** Refuses a request that has taken its token, if the user's results since then left a debt. */
+  refuseDebt(userId: string): void {
+    const retryAfterMs = this.#buckets.requests?.waitForDebt(userId, this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'requests', refusals.requests)
   }
 
   /** Takes added members from the limit of the user who adds them. */

@@ -14,6 +14,7 @@ import type {
   CommandHandlers,
   CommandTable,
 } from '../commands/command.ts'
+import { LargeAnswers } from './large-answers.ts'
 import { chargeAnswer, isWeighed, takeWeight } from './weigh-command.ts'
 
 export class InFlightCommands {
@@ -23,6 +24,7 @@ export class InFlightCommands {
    */
   readonly handlers: CommandHandlers
   readonly #clock: Clock
+  readonly #largeAnswers = new LargeAnswers()
   readonly #whenIdle: (() => void)[] = []
   #isClosed = false
   #underWay = 0
@@ -102,7 +104,8 @@ export class InFlightCommands {
 
   /**
    * Runs the handler and takes the cost of the command. The handler still begins in the turn of the
-   * event loop in which its command arrived.
+   * event loop in which its command arrived, unless its result may be large and others of the user
+   * are being built.
    */
   async #weigh(
     cost: CommandCost<CommandName>,
@@ -110,10 +113,14 @@ export class InFlightCommands {
     context: CommandContext,
     input: CommandInput<CommandName>,
   ): Promise<CommandResult<CommandName>> {
+    const { limits } = context.parts
     takeWeight(cost, context, input)
-    const result = await run(context, input)
-    chargeAnswer(cost, context, result)
-    return result
+    if (cost.answer === undefined) return run(context, input)
+    return this.#largeAnswers.run(limits, context.actor.userId, async () => {
+      const result = await run(context, input)
+      chargeAnswer(cost, context, result)
+      return result
+    })
   }
 
   #end(): void {

@@ -121,6 +121,19 @@ describe('the cost of a command', () => {
     expect(await small.countDone(200, 'list-live-values', { conversation })).toBe(100)
   })
 
+  it('[LIM3] large results requested at once cost as much as one after another', async () => {
+    const values = Array.from({ length: 1_000 }, () => ({ value: 'x'.repeat(1_000) }))
+    const { clock, begun, run } = open({ limitRequests: 100 }, { values })
+    const askAtOnce = async (times: number) => {
+      const results = await Promise.all(Array.from({ length: times }, () => run('list-live-values', { conversation })))
+      return results.filter((result) => result === 'done').length
+    }
+    expect(await askAtOnce(80)).toBeLessThanOrEqual(2)
+    expect(begun.length).toBeLessThanOrEqual(2)
+    clock.advance(2_000)
+    expect(await askAtOnce(3)).toBe(3)
+  })
+
   it('[LIM3] a watch list costs by the number of newly watched users', async () => {
     const { clock, run } = open({ limitRequests: 100 })
     const users = ids(96)
