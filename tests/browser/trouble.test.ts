@@ -75,6 +75,17 @@ it('[APP3] a script that failed to load offline loads once online, without a rel
   await ada.leave()
 })
 
+it('[APP3] a script whose request fails once loads at the second request', async () => {
+  const ada = await Person.signUp(browser, server.url, 'Ada Lovelace', withoutWorker)
+  let requests = 0
+  await ada.page.route('**/assets/*.js', (route) => (requests++ === 0 ? route.abort() : route.continue()))
+  await ada.page.keyboard.press('Control+k')
+  await ada.page.getByRole('dialog').waitFor()
+  expect(requests).toBeGreaterThan(1)
+  ada.expectNoSurprises()
+  await ada.leave()
+})
+
 it.each([
   ['throws', 'throw new DOMException("The operation is insecure.", "SecurityError")'],
   [

@@ -1,11 +1,15 @@
 /**
  * Loads parts of the application (a pane, a dialog) on demand. If a script fails to load (no
  * network, or a newer build has replaced it), the part shows its `Missing` component, and the rest
- * of the page works. The script is requested again when the part is shown again, and when the
- * network comes back.
+ * of the page works. The script is requested a second time after a moment if the browser is online,
+ * because a change of network also ends requests, and then when the part is shown again, and when
+ * the network comes back.
  */
 import { lazy, useEffect, useReducer, type ComponentType, type LazyExoticComponent } from 'react'
 import { showNotice } from '../notices/notices.ts'
+
+/** Time between the first and the second request for a script. */
+const retryMs = 500
 
 /**
  * Returns a text that explains why a part of the application is missing, and what the user can do.
@@ -42,7 +46,9 @@ export function part<Props extends object>(
       return () => window.removeEventListener('online', tryAgain)
     }, [])
     Loaded ??= lazy(async () => {
-      const loaded = await load().catch(() => undefined)
+      const loaded = await load()
+        .catch(() => (navigator.onLine ? pause(retryMs).then(load) : undefined))
+        .catch(() => undefined)
       isMissing = loaded === undefined
       return { default: loaded ?? MissingUntilShownAgain }
     })
@@ -61,3 +67,5 @@ export function MissingOverlay({ onClose }: { readonly onClose: () => void }) {
   }, [onClose])
   return null
 }
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
