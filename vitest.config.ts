@@ -26,7 +26,11 @@ export default defineConfig({
         ...resolveFromSource,
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.{ts,tsx}', 'apps/*/src/**/*.test.{ts,tsx}', 'lab/*/src/**/*.test.ts'],
+          include: [
+            'packages/*/src/**/*.test.{ts,tsx}',
+            'apps/*/{src,vite}/**/*.test.{ts,tsx}',
+            'lab/*/src/**/*.test.ts',
+          ],
           globalSetup: ['packages/server/src/database/testing/embedded-template.ts'],
           pool: 'forks',
           maxWorkers: 3,

@@ -7,13 +7,14 @@
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 import { emojiData } from './vite/emoji-data.ts'
+import { fetchBeforeImport } from './vite/fetch-before-import.ts'
 import { precompress } from './vite/precompress.ts'
 import { serviceWorker } from './vite/service-worker.ts'
 
 const server = process.env['CHORUS_SERVER'] ?? 'http://127.0.0.1:3000'
 
 export default defineConfig({
-  plugins: [react(), emojiData(), serviceWorker(), precompress()],
+  plugins: [react(), emojiData(), fetchBeforeImport(), serviceWorker(), precompress()],
   // Import the TypeScript sources of the packages, so that the application can be built before `tsc
   // -b` has run, or without it.
   resolve: { conditions: ['source', 'module', 'browser', 'development|production'] },
@@ -28,7 +29,13 @@ export default defineConfig({
     // Its replacement cannot switch the theme below the root element.
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     reportCompressedSize: false,
-    modulePreload: { polyfill: false },
+    // `fetchBeforeImport` loads the scripts of dynamic imports, and their styles are loaded at the
+    // start: browsers and Vite remember a script or a style whose preload failed.
+    modulePreload: {
+      polyfill: false,
+      resolveDependencies: (_file, files, { hostType }) => (hostType === 'js' ? [] : files),
+    },
+    cssCodeSplit: false,
     assetsInlineLimit: 0,
   },
   // Replace the `Origin` of forwarded requests by that of the chat server, because the origin check
