@@ -208,14 +208,16 @@ describe.each([
             if (isGoing) await writer.write(count)
           }
         })
-        const acknowledgedCount = () => writers.reduce((sum, writer) => sum + writer.written.acknowledged.size, 0)
+        const countAcknowledged = () => writers.map(({ written }) => written.acknowledged.size)
 
         const chance = moments(usesPostgres ? 2 : 1)
         for (let kill = 0; kill < kills; kill += 1) {
-          const before = acknowledgedCount()
-          await waitForFact(() => acknowledgedCount() > before, {
-            what: `acknowledgements before kill ${kill}`,
-            timeoutMs: 30_000,
+          // Wait for every client: on a slow machine, one that has just failed to connect may wait
+          // for its next attempt while the others get acknowledgements.
+          const before = countAcknowledged()
+          await waitForFact(() => countAcknowledged().every((count, who) => count > (before[who] ?? 0)), {
+            what: `acknowledgements of every client before kill ${kill}`,
+            timeoutMs: 60_000,
             everyMs: 2,
           })
           await new Promise((resolve) => setTimeout(resolve, chance.next().value * 120))
