@@ -156,7 +156,7 @@ export default {
       from: {
         path: '^packages/server/src/',
         pathNot: [
-          '^packages/server/src/(database|log|accounts|jobs|start)/',
+          '^packages/server/src/(database|log|accounts|jobs|start|operator-commands)/',
           '^packages/server/src/[^/]+$',
           test,
           '/testing/',
@@ -266,8 +266,13 @@ export default {
       'The canary is a client: what it tests it meets over the network only.',
     ),
     serverArrow(
+      'operator-commands',
+      ['jobs', 'accounts', 'database', 'support', 'config'],
+      'Operators manage what is stored; they need no running part of a server.',
+    ),
+    serverArrow(
       'start',
-      ['socket', 'http', 'connections', 'dispatch', 'commands', 'frames', 'canary', ...parts],
+      ['socket', 'http', 'connections', 'dispatch', 'commands', 'frames', 'canary', 'operator-commands', ...parts],
       'Builds the server; only main imports it.',
     ),
   ],

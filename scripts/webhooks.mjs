@@ -1,8 +1,7 @@
 /**
- * `npm run webhooks -- <what> …`: manages the webhook endpoints in the database. With DATABASE_URL,
- * it uses that database, and servers may be running. Otherwise it uses the embedded database in
- * DATA_DIR, and the server must be stopped. First installs missing packages and builds outdated
- * parts.
+ * `npm run webhooks -- <what> …`: manages the webhook endpoints in the database of DATABASE_URL, or in
+ * the embedded database of DATA_DIR. Servers may be running. First installs missing packages and builds
+ * outdated parts.
  */
 import { buildForStart, runBuilt } from './setup/steps.mjs'
 

@@ -86,13 +86,19 @@ it.each([
   expect(stderr).toContain(reason)
 })
 
-it('npm run webhooks refuses an embedded database that a server is using', async () => {
+it('npm run webhooks works through the server that uses an embedded database', async () => {
   const server = await startServer({ dataDir })
+  const inDataDir = (...args: string[]): Promise<Ended> => runOn({ DATA_DIR: dataDir }, args)
   try {
-    const { status, stderr } = await runOn({ DATA_DIR: dataDir }, ['list'])
-    expect(status).toBe(1)
-    expect(stderr).toMatch(/^unable to .*\n$/)
-    expect(stderr).toContain(dataDir)
+    const added = await inDataDir('add', 'http://127.0.0.1:9/hook')
+    expect(added).toMatchObject({ status: 0, stderr: '' })
+    expect((await inDataDir('list')).stdout).toContain('http://127.0.0.1:9/hook  all types  enabled')
+    expect(await inDataDir('remove', '01a201f9-c37b-729b-86b8-9acb2b390bf9')).toMatchObject({
+      status: 1,
+      stderr: 'unable to remove; there is no endpoint 01a201f9-c37b-729b-86b8-9acb2b390bf9\n',
+    })
+    await server.stop()
+    expect((await inDataDir('list')).stdout).toContain('http://127.0.0.1:9/hook')
   } finally {
     await server.remove()
   }

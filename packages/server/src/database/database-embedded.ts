@@ -6,6 +6,7 @@
  * has one backend, so the log and all queries share one connection.
  */
 import { existsSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
@@ -13,7 +14,7 @@ import pg from 'pg'
 import { StartError } from '../support/start-error.ts'
 import { classifyDatabaseError, DatabaseError } from './database-errors.ts'
 import type { Database, Lane, Statement } from './database.ts'
-import { lockDirectory } from './directory-lock.ts'
+import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import { isConnectionFault, readEpoch, runRead, toQueryConfig, typeParsers, within } from './driver.ts'
 import { HealthProbe } from './health-probe.ts'
 import { PgliteStream } from './pglite-stream.ts'
@@ -26,7 +27,7 @@ export async function openEmbeddedDatabase(directory: string): Promise<Database>
   const lock = await lockDirectory(directory)
   try {
     const worker = await startEngine(join(directory, 'postgres'))
-    return new EmbeddedDatabase(worker, () => lock.release())
+    return new EmbeddedDatabase(worker, lock)
   } catch (error) {
     lock.release()
     throw error
@@ -72,15 +73,15 @@ class EmbeddedDatabase implements Database {
   readonly laneCount = 1
   readonly #worker: Worker
   readonly #pool: pg.Pool
-  readonly #release: () => void
+  readonly #lock: DirectoryLock
   readonly #probe = new HealthProbe(async () => {
     await this.#pool.query({ text: 'select 1', query_timeout: readTimeoutMs } as pg.QueryConfig)
     return true
   })
 
-  constructor(worker: Worker, release: () => void) {
+  constructor(worker: Worker, lock: DirectoryLock) {
     this.#worker = worker
-    this.#release = release
+    this.#lock = lock
     worker.setMaxListeners(100)
     this.#pool = new pg.Pool({
       max: 1,
@@ -168,6 +169,10 @@ class EmbeddedDatabase implements Database {
     return this.#probe.isHealthy()
   }
 
+  serveLocal(handler: (socket: Socket) => void): void {
+    this.#lock.serve(handler)
+  }
+
   async close(): Promise<void> {
     await this.#pool.end()
     const closed = new Promise<void>((resolve) => {
@@ -178,6 +183,6 @@ class EmbeddedDatabase implements Database {
     this.#worker.postMessage({ kind: 'close' })
     await Promise.race([closed, pause(closeTimeoutMs, undefined, { ref: false })])
     await this.#worker.terminate()
-    this.#release()
+    this.#lock.release()
   }
 }

@@ -7,6 +7,8 @@
  * (database-errors.ts), so retries are decided in one place. There are no interactive transactions:
  * an atomic operation is one SQL function.
  */
+import type { Socket } from 'node:net'
+
 export interface Statement {
   /**
    * Name of the prepared statement, prepared once per connection. Leave it out for rare statements.
@@ -67,5 +69,10 @@ export interface Database {
   recheckEpoch(): Promise<void>
   /** Returns whether the database answers right now. Resolves within a second. */
   isHealthy(): Promise<boolean>
+  /**
+   * Passes connections on the socket of the data directory to the handler. Only the embedded engine
+   * has this socket, because no other process can open its data while it runs.
+   */
+  serveLocal?(handler: (socket: Socket) => void): void
   close(): Promise<void>
 }

@@ -20,7 +20,6 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import {
-  chmodSync,
   closeSync,
   existsSync,
   linkSync,
@@ -36,7 +35,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StartError } from '../support/start-error.ts'
@@ -53,6 +52,11 @@ interface Holder {
 }
 
 export interface DirectoryLock {
+  /**
+   * Passes each later connection on the lock's socket to the handler. Without a handler, the lock
+   * closes such connections. Only processes of the same user and of root can connect.
+   */
+  serve(handler: (socket: Socket) => void): void
   release(): void
 }
 
@@ -123,6 +127,7 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
       await removeRemains(path, generation + 1, listener?.name)
       const taken = listener
       return {
+        serve: (handler) => taken?.serve(handler),
         release: () => {
           releaseGeneration(path, generation + 1)
           taken?.close()
@@ -141,16 +146,17 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
 
 interface Listener {
   readonly name: string
+  serve(handler: (socket: Socket) => void): void
   close(): void
 }
 
 /** Listens on a socket with a new name. Returns undefined if the file system has no sockets. */
 async function listen(path: string): Promise<Listener | undefined> {
   const name = `lock-${randomBytes(8).toString('hex')}.sock`
-  const server = createServer((socket) => socket.destroy())
+  let onConnection = (socket: Socket): void => void socket.destroy()
+  const server = createServer((socket) => onConnection(socket))
   try {
     await withSocketPath(path, name, (address) => listenAt(server, address))
-    if (process.platform !== 'win32') chmodSync(join(path, name), 0o600)
   } catch (error) {
     server.close()
     unlinkIfThere(join(path, name))
@@ -164,6 +170,9 @@ async function listen(path: string): Promise<Listener | undefined> {
   server.unref()
   return {
     name,
+    serve: (handler) => {
+      onConnection = handler
+    },
     close: () => {
       server.close()
       unlinkIfThere(join(path, name))
@@ -174,11 +183,15 @@ async function listen(path: string): Promise<Listener | undefined> {
 function listenAt(server: Server, address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
+    // `listen` creates the socket in this turn. It must never be open to other users, so the mode
+    // cannot be set afterwards.
+    const mask = process.platform === 'win32' ? undefined : process.umask(0o177)
     server.listen(address, () => {
       server.off('error', reject)
       server.on('error', () => undefined)
       resolve()
     })
+    if (mask !== undefined) process.umask(mask)
   })
 }
 
@@ -205,6 +218,23 @@ async function withSocketPath<T>(directory: string, name: string, use: (address:
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/**
+ * Connects to the process that holds the lock. Returns undefined if no process holds it, or if its
+ * lock has no socket.
+ */
+export async function connectToHolder(directory: string): Promise<Socket | undefined> {
+  if (!existsSync(directory)) return undefined
+  const path = realpathSync(directory)
+  const socketName = readHolder(path, highestGeneration(path))?.socket
+  if (socketName === undefined) return undefined
+  return withSocketPath(path, socketName, (address) => {
+    return new Promise<Socket | undefined>((resolve) => {
+      const socket = connect(address, () => resolve(socket))
+      socket.once('error', () => resolve(undefined))
+    })
+  })
 }
 
 /**

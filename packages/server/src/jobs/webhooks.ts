@@ -213,7 +213,7 @@ export async function tidyDeliveries(database: Database): Promise<void> {
   })
 }
 
-// SQL statements of the operator's commands (webhooks-command.ts).
+// SQL statements of the operator's commands (operator-commands/webhooks.ts).
 
 export interface WebhookEndpoint {
   readonly id: Id

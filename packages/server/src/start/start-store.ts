@@ -8,6 +8,7 @@ import { migrate } from '../database/migrate.ts'
 import { openDatabase } from '../database/open-database.ts'
 import { CurrentEpoch } from '../health/current-epoch.ts'
 import { ChangeLog } from '../log/change-log.ts'
+import { serveOperatorCommands } from '../operator-commands/serve-operator-commands.ts'
 import type { StartContext } from './start-context.ts'
 
 export interface Store {
@@ -21,6 +22,7 @@ export async function startStore({ config, logger, clock, lifecycle, metrics }: 
   const database = await openDatabase(config)
   await lifecycle.start({ name: 'database', stop: () => database.close() })
   await migrate(database)
+  serveOperatorCommands(database, logger)
   const epoch = new CurrentEpoch(await database.epoch())
   database.onEpochChange((changed) => {
     logger.warn({ epoch: changed }, 'the database epoch changed: every client loads its data again')
