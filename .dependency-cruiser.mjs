@@ -7,6 +7,7 @@ const test = '[.]test[.]tsx?$'
 /** The parts that a command joins. */
 const parts = [
   'auth',
+  'keys',
   'accounts',
   'log',
   'database',
@@ -149,14 +150,14 @@ export default {
       to: { path: ['^node_modules/(pg|@electric-sql/pglite)/', '^node_modules/@types/pg/'] },
     },
     {
-      name: 'sql-is-run-by-four-folders',
+      name: 'sql-is-run-by-five-folders',
       comment:
-        'A change of a table means reading database/, log/, accounts/ and jobs/. All other folders call their functions.',
+        'A change of a table means reading database/, log/, accounts/, keys/ and jobs/. All other folders call their functions.',
       severity: 'error',
       from: {
         path: '^packages/server/src/',
         pathNot: [
-          '^packages/server/src/(database|log|accounts|jobs|start|operator-commands)/',
+          '^packages/server/src/(database|log|accounts|keys|jobs|start|operator-commands)/',
           '^packages/server/src/[^/]+$',
           test,
           '/testing/',
@@ -207,6 +208,7 @@ export default {
     serverArrow('database', ['support', 'config'], 'The engine knows no table of the chat.'),
     serverArrow('log', ['database', 'accounts', 'support', 'config'], 'The log is stored in the database.'),
     serverArrow('accounts', ['database', 'support', 'config'], 'Users and sessions are tables beside the log.'),
+    serverArrow('keys', ['database', 'support', 'config'], 'API keys are tables of their own.'),
     serverArrow(
       'jobs',
       ['log', 'database', 'redis', 'support', 'config'],
@@ -267,7 +269,7 @@ export default {
     ),
     serverArrow(
       'operator-commands',
-      ['jobs', 'accounts', 'database', 'support', 'config'],
+      ['keys', 'jobs', 'accounts', 'database', 'support', 'config'],
       'Operators manage what is stored; they need no running part of a server.',
     ),
     serverArrow(

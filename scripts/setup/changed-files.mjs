@@ -22,7 +22,7 @@ const stagesByPath = [
   [/^deploy\//, ['cluster']],
   [/^README\.md$/, ['browser']],
   [/^docs\/from-the-tutorials\.md$/, ['cluster']],
-  [/^scripts\/(cluster|trace|webhooks|restore)\.mjs$/, ['api', 'cluster', 'browser']],
+  [/^scripts\/(cluster|trace|keys|webhooks|restore)\.mjs$/, ['api', 'cluster', 'browser']],
   [/^(docs|\.github)\/|\.md$|^scripts\/(check-[\w-]+|bench|measure-[\w-]+)\.(mjs|json)$|^LICENSE|^NOTICE/, []],
 ]
 

@@ -4,7 +4,15 @@
  */
 export * from './commands/command-types.ts'
 export * from './commands/commands.ts'
-export type { CommandDefinition, EventDefinition, Method, RouteDefinition } from './commands/define-command.ts'
+export { keyScopes } from './commands/define-command.ts'
+export type {
+  CommandAuth,
+  CommandDefinition,
+  EventDefinition,
+  KeyScope,
+  Method,
+  RouteDefinition,
+} from './commands/define-command.ts'
 export * from './errors.ts'
 export type { ClosingCode } from './events/closing.ts'
 export * from './events/events.ts'

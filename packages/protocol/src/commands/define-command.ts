@@ -7,6 +7,13 @@ import type * as z from 'zod'
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
+/**
+ * Scopes of an API key. `read`: commands that only read. `write`: all other commands, and
+ * `Chorus-As`. `admin`: erase and deactivate users, and revoke their tokens.
+ */
+export const keyScopes = ['read', 'write', 'admin'] as const
+export type KeyScope = (typeof keyScopes)[number]
+
 export interface RouteDefinition {
   readonly method: Method
   /**
@@ -18,6 +25,8 @@ export interface RouteDefinition {
   readonly status: 200 | 201 | 204
   /** Name of the input field whose value is the whole request body. */
   readonly bodyIs?: string
+  /** Maximum size of the request body in bytes, if it differs from `limits.requestMaxBytes`. */
+  readonly bodyMaxBytes?: number
 }
 
 export interface EventDefinition<Result, Ack> {
@@ -28,12 +37,29 @@ export interface EventDefinition<Result, Ack> {
   readonly toAck: (result: Result) => Ack
 }
 
-export interface CommandDefinition<Name extends string, Input extends z.ZodType, Result extends z.ZodType, Ack> {
+/**
+ * Credential that a command needs. `session`: a signed-in user, or an API key that acts as its bot
+ * or as a user. `key`: an API key. `none`: no credential.
+ */
+export type CommandAuth = 'session' | 'key' | 'none'
+
+export interface CommandDefinition<
+  Name extends string,
+  Input extends z.ZodType,
+  Result extends z.ZodType,
+  Ack,
+  Auth extends CommandAuth = CommandAuth,
+> {
   readonly name: Name
   /** Description of the command in one sentence, for the API documentation. */
   readonly summary: string
-  /** Whether the command needs a session. `none`: also callers without a session can send it. */
-  readonly auth: 'session' | 'none'
+  readonly auth: Auth
+  /**
+   * Scope that an API key needs. Default: `read` for a GET route, otherwise `write`.
+   */
+  readonly scope?: KeyScope
+  /** Whether the command concerns the session of the request, which API keys do not have. */
+  readonly ownSession?: boolean
   readonly input: Input
   readonly result: Result
   readonly route?: RouteDefinition
@@ -45,6 +71,7 @@ export function defineCommand<
   Input extends z.ZodType,
   Result extends z.ZodType,
   Ack = never,
->(definition: CommandDefinition<Name, Input, Result, Ack>): CommandDefinition<Name, Input, Result, Ack> {
+  const Auth extends CommandAuth = CommandAuth,
+>(definition: CommandDefinition<Name, Input, Result, Ack, Auth>): CommandDefinition<Name, Input, Result, Ack, Auth> {
   return definition
 }

@@ -35,7 +35,8 @@ export function readArguments(args: readonly string[], flags: readonly string[])
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] ?? ''
     const name = argument.slice(2)
-    if (!argument.startsWith('--')) plain.push(argument)
+    // A key in PEM begins with dashes, too.
+    if (!/^--[^-]/.test(argument)) plain.push(argument)
     else if (flags.includes(name)) options.set(name, '')
     else options.set(name, args[++index] ?? '')
   }
