@@ -12,7 +12,7 @@ import { eventually } from './testing/eventually.ts'
 import { FakeServer } from './testing/fake-server.ts'
 import { ManualClock, settle } from './testing/manual-clock.ts'
 
-const account = { user: { id: 'u-1', handle: 'ada', name: 'Ada', avatar: null } }
+const account = { user: { id: 'u-1', handle: 'ada', name: 'Ada', avatar: null, bot: false } }
 
 interface Line {
   readonly requests: string[]
@@ -278,7 +278,7 @@ describe('a change of the signed-in user', () => {
       await new Promise<void>((resolve) => {
         release = resolve
       })
-      return Response.json({ user: { id: 'x', handle: 'ada', name: 'Countess', avatar: null } })
+      return Response.json({ user: { id: 'x', handle: 'ada', name: 'Countess', avatar: null, bot: false } })
     }
     const store = createMemoryStore()
     const { client } = await signIn('ada', { fetch: held, store })

@@ -24,6 +24,12 @@ export const limits = {
   passwordMaxChars: 256,
   /** Maximum length of the URL of an avatar, in characters. */
   avatarMaxChars: 2_048,
+  /** Maximum length of a user's id in the system of an integrator, in UTF-16 code units. */
+  externalIdMaxChars: 128,
+  /** Maximum number of users in one request of the server API. */
+  bulkUsersMax: 1_000,
+  /** Maximum size of a request body with many users, in bytes. */
+  bulkMaxBytes: 1_048_576,
   /** Maximum length of an e-mail address, in characters. */
   emailMaxChars: 254,
   /** Maximum length of a search text, in characters. */

@@ -73,7 +73,7 @@ function createStage() {
     view: cell<TimelineView>({ items: [], isLoaded: false, hasOlder: false, hasNewer: false, loading: 'newest' }),
     typing: cell<readonly string[]>([]),
     ada: cell<User | undefined>(undefined),
-    bob: cell<User | undefined>({ id: 'bob', handle: 'bob', name: 'Bob', avatar: null }),
+    bob: cell<User | undefined>({ id: 'bob', handle: 'bob', name: 'Bob', avatar: null, bot: false }),
     presence: cell<Presence>({ user: 'ada', status: 'unknown', lastSeen: null }),
   }
   const handles = { summary: cells.summary }

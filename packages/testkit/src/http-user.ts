@@ -43,6 +43,7 @@ interface SignedUpUser {
   readonly handle: string
   readonly name: string
   readonly avatar: string | null
+  readonly bot: boolean
 }
 
 export class HttpUser {

@@ -11,7 +11,7 @@ import { Composer, type ComposerHandle } from './composer.tsx'
 
 afterEach(cleanup)
 
-const user = { id: 'me', handle: 'me', name: 'Me', avatar: null }
+const user = { id: 'me', handle: 'me', name: 'Me', avatar: null, bot: false }
 const message: PageMessage = {
   conversation: 'c',
   seq: 7,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { describeMessage, describeTyping, formatCount, partnerOf, titleOf } from './title.ts'
 
 const member = (id: string, name: string): Member => ({
-  user: { id, handle: id, name, avatar: null },
+  user: { id, handle: id, name, avatar: null, bot: false },
   role: 'member',
   joinedSeq: 1,
   readSeq: 0,

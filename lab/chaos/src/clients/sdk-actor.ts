@@ -307,7 +307,7 @@ export class SdkActor implements Actor {
   async #writeAccount(): Promise<void> {
     const { id, handle } = this.person
     await this.#kept.writeAccount({
-      user: { id, handle, name: handle, avatar: null },
+      user: { id, handle, name: handle, avatar: null, bot: false },
       cookies: { [cookieName]: this.session.cookieValue },
     })
   }

@@ -58,7 +58,7 @@ describe('the file store', () => {
 
   it('the file store ignores a half-written temporary file', async () => {
     const path = join(folder, 'crashed.json')
-    await createFileStore(path).writeAccount({ user: { id: 'u', handle: 'a', name: 'A', avatar: null } })
+    await createFileStore(path).writeAccount({ user: { id: 'u', handle: 'a', name: 'A', avatar: null, bot: false } })
     await writeFile(`${path}.new`, '{"version":')
     expect((await createFileStore(path).readAccount())?.user.id).toBe('u')
   })

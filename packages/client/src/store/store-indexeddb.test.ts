@@ -12,7 +12,7 @@ import { callMaxMs, openMaxMs } from './indexeddb-database.ts'
 import { createIndexedDbStore } from './store-indexeddb.ts'
 import { ManualClock, settle } from '../testing/manual-clock.ts'
 
-const user = { id: 'user-1', handle: 'ada', name: 'Ada', avatar: null }
+const user = { id: 'user-1', handle: 'ada', name: 'Ada', avatar: null, bot: false }
 const waiting: OutboxRecord = {
   clientId: 'm-1',
   conversation: 'c-1',

@@ -150,7 +150,7 @@ export class FakeServer {
   }
 
   addUser(handle: string): User {
-    const user: User = { id: createId(), handle, name: handle.toUpperCase(), avatar: null }
+    const user: User = { id: createId(), handle, name: handle.toUpperCase(), avatar: null, bot: false }
     this.users.set(user.id, user)
     return user
   }

@@ -11,7 +11,7 @@ export interface StoreUnderTest {
   readonly reopen: () => Promise<ChatStore>
 }
 
-const user = { id: 'user-1', handle: 'ada', name: 'Ada', avatar: null }
+const user = { id: 'user-1', handle: 'ada', name: 'Ada', avatar: null, bot: false }
 
 function conversation(id: string, appliedSeq: number): ConversationRecord {
   return {

@@ -93,7 +93,11 @@ export class UserCache implements Users {
     for (const user of users) {
       const cell = this.#cell(user.id)
       const known = cell.get()
-      const isSame = known?.name === user.name && known.handle === user.handle && known.avatar === user.avatar
+      const isSame =
+        known?.name === user.name &&
+        known.handle === user.handle &&
+        known.avatar === user.avatar &&
+        known.bot === user.bot
       if (!isSame) cell.set(user)
     }
   }

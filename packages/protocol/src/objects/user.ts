@@ -23,8 +23,35 @@ export const avatarSchema = z
     error: 'is not an https address or a path on this server',
   })
 
+/**
+ * Id of a user in the system of an integrator. It is compared byte for byte, so it is never
+ * normalized.
+ */
+export const externalIdSchema = z
+  .string()
+  .min(1)
+  .max(limits.externalIdMaxChars)
+  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), {
+    error: 'contains control characters or lone surrogates',
+  })
+  .meta({ id: 'ExternalId' })
+
 export const userSchema = z
-  .strictObject({ id: idSchema, handle: handleSchema, name: nameSchema, avatar: avatarSchema.nullable() })
+  .strictObject({
+    id: idSchema,
+    handle: handleSchema,
+    name: nameSchema,
+    avatar: avatarSchema.nullable(),
+    /** Whether the user is a program: the bot of an API key. */
+    bot: z.boolean(),
+  })
   .meta({ id: 'User' })
+
+/** User as API keys see it. */
+export const externalUserSchema = userSchema
+  .extend({ externalId: externalIdSchema.nullable(), deactivated: z.boolean(), erasing: z.boolean() })
+  .meta({ id: 'ExternalUser' })
+
+export type ExternalUser = z.infer<typeof externalUserSchema>
 
 export type User = z.infer<typeof userSchema>

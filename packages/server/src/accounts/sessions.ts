@@ -66,6 +66,7 @@ interface IdentityRow {
   readonly handle: string
   readonly name: string
   readonly avatar: string | null
+  readonly bot: boolean
 }
 
 /** Returns the live sessions among these tokens, in one statement for any number of callers. */
@@ -73,7 +74,7 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
   const rows = await database.query<IdentityRow>({
     name: 'find-sessions',
     text: `select s.id, s.user_id, s.token_hash, s.expires_at, s.created_at, s.last_used_at, s.user_agent,
-                  u.handle, u.name, u.avatar,
+                  u.handle, u.name, u.avatar, u.bot,
                   (extract(epoch from s.expires_at - now()) * 1000)::float8 as expires_in_ms,
                   s.last_used_at < now() - interval '1 minute' as stale
              from sessions s join users u on u.id = s.user_id
@@ -88,7 +89,7 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
     expiresAt: row.expires_at,
     expiresInMs: row.expires_in_ms,
     isStale: row.stale,
-    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar },
+    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar, bot: row.bot },
     record: { id: row.id, createdAt: row.created_at, lastUsedAt: row.last_used_at, userAgent: row.user_agent },
   }))
 }

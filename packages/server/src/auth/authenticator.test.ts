@@ -30,7 +30,7 @@ function build({ sessions = {}, fails = false, answered }: Options = {}) {
             userId: `u-${token}`,
             tokenHash: hashToken(token),
             expiresInMs: 1_000,
-            user: { id: `u-${token}`, handle: token, name: token, avatar: null },
+            user: { id: `u-${token}`, handle: token, name: token, avatar: null, bot: false },
             record: { id: `s-${token}`, createdAt: '', lastUsedAt: '', userAgent: null },
             isStale,
           }))

@@ -55,7 +55,7 @@ class Server {
                     userId: user,
                     tokenHash: hashToken(token),
                     expiresInMs: 30_000,
-                    user: { id: user, handle: user, name: user, avatar: null },
+                    user: { id: user, handle: user, name: user, avatar: null, bot: false },
                     record: { id: `session-of-${user}`, createdAt: '', lastUsedAt: '', userAgent: null },
                     isStale: false,
                   },

@@ -44,7 +44,7 @@ describe('the connection gate', () => {
       sessionId: session,
       userId: user,
       expiresInMs: 30 * dayMs,
-      user: { id: user, handle: 'x', name: 'x', avatar: null },
+      user: { id: user, handle: 'x', name: 'x', avatar: null, bot: false },
       record: { id: session, createdAt: '', lastUsedAt: '', userAgent: null },
     }
   })

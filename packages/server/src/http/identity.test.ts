@@ -32,7 +32,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
       })
       expect(response.statusCode).toBe(201)
       expect(response.json()).toEqual({
-        user: { id: expect.any(String), handle: 'Anna', name: 'Anna A.', avatar: null },
+        user: { id: expect.any(String), handle: 'Anna', name: 'Anna A.', avatar: null, bot: false },
       })
       const setCookie = String(response.headers['set-cookie'])
       expect(setCookie).toMatch(/^chorus_session=/)
@@ -344,6 +344,7 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
         handle: 'Changed',
         name: 'New',
         avatar: null,
+        bot: false,
       })
       expect((await change({})).json().user.handle).toBe('Changed')
       expect((await change({ handle: 'NOT-free' })).statusCode).toBe(409)
@@ -375,7 +376,9 @@ describe.each(testEngines)('accounts, sessions and profiles on the %s engine', (
         await app.ask('GET', '/v1/sessions', undefined, { cookie: me.cookie }),
       ].map(({ body }) => body)
       for (const body of bodies) expect(body).not.toMatch(/password|argon2|token_?hash|email/i)
-      expect(JSON.parse(bodies[0]!)).toEqual({ user: { id: me.id, handle: 'shown', name: 'shown', avatar: null } })
+      expect(JSON.parse(bodies[0]!)).toEqual({
+        user: { id: me.id, handle: 'shown', name: 'shown', avatar: null, bot: false },
+      })
     })
 
     it('requests for users and sessions require a session', async () => {

@@ -7,6 +7,7 @@ import {
   type Member,
   type ReactionCount,
   type Role,
+  type User,
 } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 import { type MessageColumns, toMessage } from '../support/message-columns.ts'
@@ -32,7 +33,7 @@ interface ConversationRow {
 }
 
 interface MemberJson {
-  readonly user: { readonly id: Id; readonly handle: string; readonly name: string; readonly avatar: string | null }
+  readonly user: User
   readonly role: Role
   readonly joinedSeq: number
   readonly readSeq: number
@@ -52,7 +53,7 @@ export const unreadSql = (conversation: string, readSeq: string, user: string): 
      where newest.actor <> ${user} and newest.deleted_at is null limit ${limits.unreadMax}) counted)`
 
 const memberJson = `json_build_object(
-  'user', json_build_object('id', u.id, 'handle', u.handle, 'name', u.name, 'avatar', u.avatar),
+  'user', json_build_object('id', u.id, 'handle', u.handle, 'name', u.name, 'avatar', u.avatar, 'bot', u.bot),
   'role', x.role, 'joinedSeq', x.joined_seq, 'readSeq', x.read_seq)`
 
 const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.read_seq, m.role, v.member_count,

@@ -84,6 +84,7 @@ export class TestNode {
     this.parts = {
       config: unused,
       passwords: unused,
+      keys: unused,
       limits: new Limits(noLimits, clock),
       mail: undefined,
       announceRevoked: unused,
@@ -200,7 +201,7 @@ export class TestNode {
     })
     connections.add(connection)
     presences.arrive(connection)
-    const profile = { id: user, handle: 'x', name: 'x', avatar: null }
+    const profile = { id: user, handle: 'x', name: 'x', avatar: null, bot: false }
     const record = { id: session, createdAt: '', lastUsedAt: '', userAgent: null, current: true }
     const opening = openConnection(this.parts, { connection, cursor, user: profile, session: record })
     return { connection, transport, opening }
