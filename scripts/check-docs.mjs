@@ -37,7 +37,7 @@ function commandRows(commands) {
     `\`${command.name}\``,
     command.route === undefined ? '' : `\`${command.route.method} ${command.route.path}\` → ${command.route.status}`,
     command.event === undefined ? '' : `\`${command.event.name}\``,
-    `${command.summary}${command.auth === 'none' ? ' (no session needed)' : ''}`,
+    `${command.summary}${{ none: ' (no session needed)', session: '', key: ` (API key, scope ${command.scope})` }[command.auth]}`,
   ])
 }
 
@@ -177,7 +177,9 @@ function checkNamedFiles(document) {
  */
 async function buildClientTables() {
   const { changeFields, commands } = await load('packages/protocol/dist/index.js')
-  const sorted = Object.values(commands).sort((one, other) => (one.name < other.name ? -1 : 1))
+  const sorted = Object.values(commands)
+    .filter(({ auth }) => auth !== 'key')
+    .sort((one, other) => (one.name < other.name ? -1 : 1))
   const lines = (entries) => entries.map(([name, value]) => `  ${keyOf(name)}: ${value},\n`).join('')
   const routes = sorted.map(({ name, route: { method, path, bodyIs } }) => [
     name,
@@ -192,10 +194,10 @@ async function buildClientTables() {
     [
       'packages/client/src/wire/http-routes.ts',
       `/**
- * HTTP method and path of each command. Generated from packages/protocol/src/commands/ by
+ * HTTP method and path of each command that users can send. Generated from packages/protocol/src/commands/ by
  * \`npm run docs\`. Do not edit.
  */
-import type { CommandName, Method } from '@chorus/protocol'
+import type { Method, UserCommandName } from '@chorus/protocol'
 
 /**
  * Method and path of a command. An optional third word names the request field that becomes the
@@ -203,7 +205,7 @@ import type { CommandName, Method } from '@chorus/protocol'
  */
 export type HttpRoute = \`\${Method} \${string}\`
 
-export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
+export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute } = {
 ${lines(routes)}}
 `,
     ],

@@ -131,7 +131,7 @@ function buildOperation(
   return {
     operationId: command.name,
     summary: command.summary,
-    ...(command.auth === 'none' && { security: [] }),
+    ...securityOf(command),
     ...(parameters.length > 0 && { parameters }),
     ...(!usesQuery &&
       rest.length > 0 && {
@@ -146,6 +146,13 @@ function buildOperation(
       default: { $ref: '#/components/responses/Problem' },
     },
   }
+}
+
+/** Returns the credentials of a command, if they differ from those of the whole document. */
+function securityOf({ auth, ownSession }: (typeof commands)[keyof typeof commands]): JsonObject {
+  if (auth === 'none') return { security: [] }
+  if (auth === 'key') return { security: [{ apiKey: [] }] }
+  return ownSession === true ? { security: [{ session: [] }] } : {}
 }
 
 /** Builds the OpenAPI document. `serverUrl` is the public address of the server. */
@@ -165,10 +172,17 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: serverUrl }],
-    security: [{ session: [] }],
+    security: [{ session: [] }, { apiKey: [] }],
     paths,
     components: {
-      securitySchemes: { session: { type: 'apiKey', in: 'cookie', name: 'chorus_session' } },
+      securitySchemes: {
+        session: { type: 'apiKey', in: 'cookie', name: 'chorus_session' },
+        apiKey: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'Secret of an API key. The header `Chorus-As` names the user as whom the key acts.',
+        },
+      },
       responses: {
         Problem: {
           description: 'Error; `code` names the reason, `retry` tells whether to retry',

@@ -34,7 +34,8 @@ async function listen(
 
 describe('the HTTP route table', () => {
   it('the HTTP route table matches the command definitions', () => {
-    expect(Object.keys(httpRoutes).sort()).toEqual(Object.keys(commands).sort())
+    const sentByUsers = Object.values(commands).filter(({ auth }) => auth !== 'key')
+    expect(Object.keys(httpRoutes).sort()).toEqual(sentByUsers.map(({ name }) => name).sort())
     for (const [name, route] of Object.entries(httpRoutes)) {
       const { method, path, bodyIs } = commands[name as CommandName].route as {
         method: string

@@ -7,11 +7,11 @@
  */
 import {
   ChorusError,
-  type CommandName,
   type CommandRequest,
   type CommandResult,
   type ErrorCode,
   isErrorCode,
+  type UserCommandName,
 } from '@chorus/protocol'
 import { type Clock, systemClock } from '../support/clock.ts'
 import { type CookieJar, keepsCookies } from './cookie-jar.ts'
@@ -37,12 +37,12 @@ export interface HttpApiOptions {
 }
 
 export interface HttpApi {
-  call<Name extends CommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandResult<Name>>
+  call<Name extends UserCommandName>(name: Name, request: CommandRequest<Name>): Promise<CommandResult<Name>>
 }
 
 export interface HttpLine extends HttpApi {
   /** Sends a command. `signal` aborts the request when the client is stopped. */
-  call<Name extends CommandName>(
+  call<Name extends UserCommandName>(
     name: Name,
     request: CommandRequest<Name>,
     signal?: AbortSignal,
@@ -77,7 +77,7 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
   }
 
   return {
-    call: async <Name extends CommandName>(name: Name, request: CommandRequest<Name>, life?: AbortSignal) => {
+    call: async <Name extends UserCommandName>(name: Name, request: CommandRequest<Name>, life?: AbortSignal) => {
       const { method, path, body } = toHttpRequest(name, request)
       const refused = (why: string, cause?: unknown): ChorusError =>
         new ChorusError(method === 'GET' ? 'unavailable' : 'unknown', `unable to ${name}; ${why}`, { cause })
@@ -135,7 +135,7 @@ export function createHttpApi(options: HttpApiOptions): HttpLine {
  * DELETE) or the body.
  */
 export function toHttpRequest(
-  name: CommandName,
+  name: UserCommandName,
   request: object,
 ): { readonly method: string; readonly path: string; readonly body: unknown } {
   const [method = '', pattern = '', bodyIs] = httpRoutes[name].split(' ')

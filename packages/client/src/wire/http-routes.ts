@@ -1,8 +1,8 @@
 /**
- * HTTP method and path of each command. Generated from packages/protocol/src/commands/ by
+ * HTTP method and path of each command that users can send. Generated from packages/protocol/src/commands/ by
  * `npm run docs`. Do not edit.
  */
-import type { CommandName, Method } from '@chorus/protocol'
+import type { Method, UserCommandName } from '@chorus/protocol'
 
 /**
  * Method and path of a command. An optional third word names the request field that becomes the
@@ -10,7 +10,7 @@ import type { CommandName, Method } from '@chorus/protocol'
  */
 export type HttpRoute = `${Method} ${string}`
 
-export const httpRoutes: { readonly [Name in CommandName]: HttpRoute } = {
+export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute } = {
   'add-reaction': 'PUT /v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}',
   'confirm-email': 'POST /v1/notifications/confirm',
   'create-conversation': 'POST /v1/conversations',

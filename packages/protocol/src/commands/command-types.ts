@@ -4,6 +4,12 @@ import type { commands } from './commands.ts'
 
 export type Commands = typeof commands
 export type CommandName = keyof Commands
+/** Names of the commands that only API keys can send. */
+export type KeyCommandName = {
+  [Name in CommandName]: Commands[Name] extends { readonly auth: 'key' } ? Name : never
+}[CommandName]
+/** Names of the commands that users can send. */
+export type UserCommandName = Exclude<CommandName, KeyCommandName>
 /** Input of a command's handler: parsed, with defaults filled in. */
 export type CommandInput<Name extends CommandName> = z.output<Commands[Name]['input']>
 /** Input as a caller writes it: fields with defaults may be left out. */

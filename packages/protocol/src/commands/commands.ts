@@ -10,6 +10,7 @@ import { editMessage } from './messages/edit-message.ts'
 import { findChannels } from './conversations/find-channels.ts'
 import { findUsers } from './users/find-users.ts'
 import { getConversation } from './conversations/get-conversation.ts'
+import { getExternalUser } from './admin/get-external-user.ts'
 import { getMessage } from './messages/get-message.ts'
 import { getNotifications } from './conversations/get-notifications.ts'
 import { getSession } from './sessions/get-session.ts'
@@ -17,15 +18,19 @@ import { getSessionData } from './sessions/get-session-data.ts'
 import { getUser } from './users/get-user.ts'
 import { listChanges } from './sync/list-changes.ts'
 import { listConversations } from './conversations/list-conversations.ts'
+import { listExternalUsers } from './admin/list-external-users.ts'
 import { listLiveValues } from './live/list-live-values.ts'
 import { listMembers } from './conversations/list-members.ts'
 import { listMessages } from './messages/list-messages.ts'
 import { listSessions } from './sessions/list-sessions.ts'
 import { markRead } from './messages/mark-read.ts'
 import { putMember } from './conversations/put-member.ts'
+import { putUser } from './admin/put-user.ts'
+import { putUsers } from './admin/put-users.ts'
 import { removeMember } from './conversations/remove-member.ts'
 import { removeReaction } from './messages/remove-reaction.ts'
 import { revokeSession } from './sessions/revoke-session.ts'
+import { revokeTokens } from './admin/revoke-tokens.ts'
 import { sendMessage } from './messages/send-message.ts'
 import { setLiveValue } from './live/set-live-value.ts'
 import { setNotifications } from './conversations/set-notifications.ts'
@@ -48,6 +53,7 @@ export const commands = {
   'find-channels': findChannels,
   'find-users': findUsers,
   'get-conversation': getConversation,
+  'get-external-user': getExternalUser,
   'get-message': getMessage,
   'get-notifications': getNotifications,
   'get-session': getSession,
@@ -55,15 +61,19 @@ export const commands = {
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,
+  'list-external-users': listExternalUsers,
   'list-live-values': listLiveValues,
   'list-members': listMembers,
   'list-messages': listMessages,
   'list-sessions': listSessions,
   'mark-read': markRead,
   'put-member': putMember,
+  'put-user': putUser,
+  'put-users': putUsers,
   'remove-member': removeMember,
   'remove-reaction': removeReaction,
   'revoke-session': revokeSession,
+  'revoke-tokens': revokeTokens,
   'send-message': sendMessage,
   'set-live-value': setLiveValue,
   'set-notifications': setNotifications,

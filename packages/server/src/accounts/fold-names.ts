@@ -24,7 +24,7 @@ const foldingLimits = {
  */
 export const afterPrefix = '\u{10ffff}'
 
-interface SearchedName {
+export interface SearchedName {
   readonly owner: Id
   readonly name: string
 }
@@ -35,6 +35,12 @@ interface SearchedName {
  */
 export async function foldNameOf(database: Database, owner: Id, name: string): Promise<void> {
   await storeFolds(database, [{ owner, name }], foldingLimits.patienceMs).catch(() => undefined)
+}
+
+/** Folds the names of these users, best effort like {@link foldNameOf}. */
+export async function foldNamesOf(database: Database, names: readonly SearchedName[]): Promise<void> {
+  if (names.length === 0) return
+  await storeFolds(database, names, foldingLimits.patienceMs).catch(() => undefined)
 }
 
 /** Folds the names whose folded form is missing, and returns their number. */

@@ -20,8 +20,16 @@ export const sessionTending = {
   batchesMax: 40,
 } as const
 
-/** Starts to delete old sessions at intervals. Returns a function that stops the timer. */
-export function pruneSessions(database: Database, clock: Clock, onProblem: (problem: unknown) => void): () => void {
+/**
+ * Starts to delete old sessions at intervals. Returns a function that stops the timer. `pruneMore`
+ * then deletes other old rows, also in limited batches.
+ */
+export function pruneSessions(
+  database: Database,
+  clock: Clock,
+  onProblem: (problem: unknown) => void,
+  pruneMore: (isStopped: () => boolean) => Promise<unknown> = async () => undefined,
+): () => void {
   let isStopped = false
   let timer: Timer = clock.setTimer(tend, sessionTending.firstAfterMs)
   return () => {
@@ -31,6 +39,7 @@ export function pruneSessions(database: Database, clock: Clock, onProblem: (prob
 
   function tend(): void {
     tendSessionsOnce(database, () => isStopped)
+      .then(() => pruneMore(() => isStopped))
       .catch(onProblem)
       .finally(() => {
         if (!isStopped) timer = clock.setTimer(tend, sessionTending.everyMs)

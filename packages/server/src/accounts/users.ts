@@ -8,7 +8,7 @@ import { DatabaseError } from '../database/database-errors.ts'
 import { afterPrefix, foldNameOf } from './fold-names.ts'
 import { foldHandle, foldHandleSql, foldName } from '../support/fold-text.ts'
 
-const profile = 'id, handle, name, avatar'
+const profile = 'id, handle, name, avatar, bot'
 
 /**
  * SQL condition that excludes disabled users and the canary's users from searches. The canary's
@@ -50,7 +50,8 @@ export async function insertUser(
  */
 const handleIndexes = ['users_handle_ascii', 'users_handle']
 
-async function unlessHandleTaken<T>(write: () => Promise<T>): Promise<T | undefined> {
+/** Runs a write. Returns undefined if it failed because another user has the handle. */
+export async function unlessHandleTaken<T>(write: () => Promise<T>): Promise<T | undefined> {
   try {
     return await write()
   } catch (error) {

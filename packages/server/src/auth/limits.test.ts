@@ -9,6 +9,7 @@ const settings = {
   ...noLimits,
   limitSends: 30,
   limitRequests: 100,
+  limitKeyRequests: 1_000,
   limitSignIns: 10,
   limitSignInsAddress: 100,
   limitConnections: 200,

@@ -23,6 +23,8 @@ export interface LimitSettings {
   readonly limitSends: number
   /** Maximum number of requests per second and user that change no conversation log. */
   readonly limitRequests: number
+  /** Maximum number of requests per second and API key, on each server. */
+  readonly limitKeyRequests: number
   /** Maximum number of members added per second and user. A burst may be ten times as many. */
   readonly limitMembers: number
   /**
@@ -47,7 +49,13 @@ export interface LimitSettings {
   readonly limitConnectsAddress: number
 }
 
-export type LimitName = BucketName | 'connects-address' | 'sign-ins' | 'sign-ins-address' | 'connections'
+export type LimitName =
+  | BucketName
+  | 'key-requests'
+  | 'connects-address'
+  | 'sign-ins'
+  | 'sign-ins-address'
+  | 'connections'
 
 const keysMax = 100_000
 /** Added members and opened connections may come in a burst: as many as this many seconds allow. */
@@ -194,6 +202,8 @@ export class Limits {
   readonly #buckets: { readonly [Name in BucketName]: TokenBucket | undefined }
   readonly #connectsAddress: TokenBucket | undefined
   readonly #connectRefusals: TokenBucket | undefined
+  /** Counted only on this server: balancers spread the requests of a back end over all servers. */
+  readonly #keyRequests: TokenBucket | undefined
   /** Sign-in attempts of the last minute, by account and network. */
   readonly #signIns: MinuteWindow | undefined
   /** Sign-in attempts of the last minute, by account, over all networks. */
@@ -227,6 +237,7 @@ export class Limits {
       connects: bucketOf(settings.limitConnects, longBurst * settings.limitConnects),
     }
     this.#connectsAddress = bucketOf(limitConnectsAddress, longBurst * limitConnectsAddress)
+    this.#keyRequests = bucketOf(settings.limitKeyRequests, settings.limitKeyRequests)
     this.#connectRefusals = bucketOf(limitConnectsAddress, longBurst * limitConnectsAddress)
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
     this.#signInsWide = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
@@ -265,6 +276,20 @@ export class Limits {
   refuseDebt(userId: string): void {
     const retryAfterMs = this.#buckets.requests?.waitForDebt(userId, this.#clock.nowMs()) ?? 0
     this.#refuseFor(retryAfterMs, 'requests', refusals.requests)
+  }
+
+  /**
+   * Takes a request from the limit of its API key. A request as a user (`Chorus-As`) takes nothing
+   * from the limits of that user, because the integrator's back end sends it.
+   */
+  takeKeyRequest(keyId: string, weight = 1): void {
+    const retryAfterMs = this.#keyRequests?.take(keyId, this.#clock.nowMs(), weight) ?? 0
+    this.#refuseFor(retryAfterMs, 'key-requests', 'answer; too many requests of this key in a short time')
+  }
+
+  /** Charges the key a cost that is known only after the request. Never refuses. */
+  chargeKeyRequest(keyId: string, weight: number): void {
+    this.#keyRequests?.charge(keyId, this.#clock.nowMs(), weight)
   }
 
   /** Takes added members from the limit of the user who adds them. */

@@ -4,11 +4,13 @@
  */
 import type { CommandInput, CommandName, CommandResult, Id } from '@chorus/protocol'
 import type { Connection } from '../delivery/connection.ts'
+import type { ApiKey } from '../keys/key-store.ts'
 import type { Parts } from './parts.ts'
 
 /** The user who runs a command, and the session of the user's device. */
 export interface Actor {
   readonly userId: Id
+  /** Empty for an API key, which has no session. */
   readonly sessionId: Id
 }
 
@@ -35,6 +37,11 @@ export interface CommandContext {
   readonly address: string
   /** User agent of the client, at most 256 characters. */
   readonly userAgent: string | null
+  /**
+   * API key of the request; absent for requests of users. The actor is then the user of `Chorus-As`,
+   * or the bot of the key. Always set for commands with `auth: 'key'`.
+   */
+  readonly key?: ApiKey
 }
 
 export type CommandHandler<Name extends CommandName> = (
@@ -52,10 +59,12 @@ export type CommandHandler<Name extends CommandName> = (
  */
 export interface CommandCost<Name extends CommandName> {
   /**
-   * Budget that the command takes from. `none`: the command has no user yet, so it is limited by
-   * address and account (auth/limits.ts).
+   * Budget that the command takes from. `key`: only API keys can send the command. `none`: the
+   * command has no user yet, so it is limited by address and account (auth/limits.ts).
+   *
+   * A request with an API key takes all its costs from the limit of the key, whatever the budget.
    */
-  readonly budget: 'sends' | 'requests' | 'none'
+  readonly budget: 'sends' | 'requests' | 'key' | 'none'
   /**
    * Number of members that the command adds to a conversation. Each costs a row of the log, a row
    * of members and a page.

@@ -7,12 +7,14 @@ import type { Limits } from '../auth/limits.ts'
 import type { Passwords } from '../auth/passwords.ts'
 import type { Mailer } from '../jobs/mailer.ts'
 import type { Config } from '../config/config.ts'
+import type { KeyRegistry } from '../keys/key-registry.ts'
 import type { Database } from '../database/database.ts'
 
 export interface IdentityParts {
   readonly config: Pick<Config, 'signUp' | 'welcomeChannel'>
   readonly database: Database
   readonly passwords: Passwords
+  readonly keys: KeyRegistry
   readonly limits: Limits
   /** Sends mails; undefined when this server sends none. */
   readonly mail: Mailer | undefined

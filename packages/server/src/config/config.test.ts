@@ -11,6 +11,7 @@ describe('the configuration', () => {
       signUp: 'open',
       limitSends: 30,
       limitRequests: 100,
+      limitKeyRequests: 1_000,
       limitSignIns: 10,
       limitSignInsAddress: 100,
       limitConnections: 200,

@@ -277,6 +277,11 @@ export const settings = {
     100,
     'other requests per second and user; costly requests and large responses count as several. 0 also removes the limit of 1 MB that a user may send per second',
   ),
+  limitKeyRequests: limitSetting(
+    'LIMIT_KEY_REQUESTS',
+    1_000,
+    'requests per second and API key on each server, including requests as a user (`Chorus-As`); costly requests and large responses count as several',
+  ),
   limitMembers: dependentLimitSetting(
     'LIMIT_MEMBERS',
     { limit: defaultLimits.members, offWith: 'LIMIT_REQUESTS' },

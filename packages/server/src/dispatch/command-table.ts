@@ -12,6 +12,7 @@ import { editMessage } from '../commands/messages/edit-message.ts'
 import { findChannels } from '../commands/conversations/find-channels.ts'
 import { findUsers } from '../commands/users/find-users.ts'
 import { getConversation } from '../commands/conversations/get-conversation.ts'
+import { getExternalUser } from '../commands/admin/get-external-user.ts'
 import { getMessage } from '../commands/messages/get-message.ts'
 import { getNotifications } from '../commands/conversations/get-notifications.ts'
 import { getSession } from '../commands/sessions/get-session.ts'
@@ -19,15 +20,19 @@ import { getSessionData } from '../commands/sessions/get-session-data.ts'
 import { getUser } from '../commands/users/get-user.ts'
 import { listChanges } from '../commands/sync/list-changes.ts'
 import { listConversations } from '../commands/conversations/list-conversations.ts'
+import { listExternalUsers } from '../commands/admin/list-external-users.ts'
 import { listLiveValues } from '../commands/live/list-live-values.ts'
 import { listMembers } from '../commands/conversations/list-members.ts'
 import { listMessages } from '../commands/messages/list-messages.ts'
 import { listSessions } from '../commands/sessions/list-sessions.ts'
 import { markRead } from '../commands/messages/mark-read.ts'
 import { putMember } from '../commands/conversations/put-member.ts'
+import { putUser } from '../commands/admin/put-user.ts'
+import { putUsers } from '../commands/admin/put-users.ts'
 import { removeMember } from '../commands/conversations/remove-member.ts'
 import { removeReaction } from '../commands/messages/remove-reaction.ts'
 import { revokeSession } from '../commands/sessions/revoke-session.ts'
+import { revokeTokens } from '../commands/admin/revoke-tokens.ts'
 import { sendMessage } from '../commands/messages/send-message.ts'
 import { setLiveValue } from '../commands/live/set-live-value.ts'
 import { setNotifications } from '../commands/conversations/set-notifications.ts'
@@ -50,6 +55,7 @@ export const commandTable: CommandTable = {
   'find-channels': findChannels,
   'find-users': findUsers,
   'get-conversation': getConversation,
+  'get-external-user': getExternalUser,
   'get-message': getMessage,
   'get-notifications': getNotifications,
   'get-session': getSession,
@@ -57,15 +63,19 @@ export const commandTable: CommandTable = {
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,
+  'list-external-users': listExternalUsers,
   'list-live-values': listLiveValues,
   'list-members': listMembers,
   'list-messages': listMessages,
   'list-sessions': listSessions,
   'mark-read': markRead,
   'put-member': putMember,
+  'put-user': putUser,
+  'put-users': putUsers,
   'remove-member': removeMember,
   'remove-reaction': removeReaction,
   'revoke-session': revokeSession,
+  'revoke-tokens': revokeTokens,
   'send-message': sendMessage,
   'set-live-value': setLiveValue,
   'set-notifications': setNotifications,

@@ -73,7 +73,7 @@ describe('the cost of a command', () => {
     ]
     for (const { name, auth, route } of Object.values(commands)) {
       const takesRequest = route?.method === 'GET' || requestsOnly.includes(name)
-      const expected = auth === 'none' ? 'none' : takesRequest ? 'requests' : 'sends'
+      const expected = auth === 'session' ? (takesRequest ? 'requests' : 'sends') : auth
       expect(commandTable[name].cost.budget, name).toBe(expected)
     }
     const { run } = open({ limitSends: 30 })

@@ -1,5 +1,5 @@
 /**
- * Takes the cost of a command (commands/command.ts) from the rate limits of its user. This file
+ * Takes the cost of a command (commands/command.ts) from the rate limits of its user or API key. This file
  * alone decides the cost, for Socket.IO and HTTP alike. A plain message costs one token and nothing
  * more.
  */
@@ -11,7 +11,7 @@ import { commandTable } from './command-table.ts'
 
 /**
  * Takes one token from the budget of the command. Called before the input is parsed, so that a user
- * over the limit causes no parsing.
+ * over the limit causes no parsing. The limit of an API key is taken by `takeKeyRequest`.
  */
 export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
   const { budget } = commandTable[name].cost
@@ -22,6 +22,7 @@ export function takeBudget(limits: Limits, name: CommandName, user: Id): void {
     case 'requests':
       limits.takeRequest(user)
       return
+    case 'key':
     case 'none':
       return
   }
@@ -39,6 +40,11 @@ export function takeWeight<Name extends CommandName>(
   const { limits } = context.parts
   const { userId } = context.actor
   const requests = cost.requests?.(input, context) ?? 0
+  if (context.key !== undefined) {
+    const weight = requests + (cost.members?.(input) ?? 0)
+    if (weight > 0) limits.takeKeyRequest(context.key.id, weight)
+    return
+  }
   if (requests > 0) limits.takeRequest(userId, requests)
   if (cost.members !== undefined) limits.takeMembers(userId, cost.members(input))
 }
@@ -54,7 +60,10 @@ export function chargeAnswer<Name extends CommandName>(
 ): void {
   if (cost.answer === undefined) return
   const requests = Math.floor(countChars(cost.answer(result)) / costUnits.answerCharsPerRequest)
-  if (requests > 0) context.parts.limits.chargeRequest(context.actor.userId, requests)
+  if (requests === 0) return
+  const { limits } = context.parts
+  if (context.key === undefined) limits.chargeRequest(context.actor.userId, requests)
+  else limits.chargeKeyRequest(context.key.id, requests)
 }
 
 /** Returns true if the command can cost more than one token of its budget. */

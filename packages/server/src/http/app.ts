@@ -2,38 +2,36 @@
  * The HTTP server: every command with a route, the operators' endpoints and the web application, on
  * one Fastify instance.
  *
- * A request passes these steps: origin (guard.ts) → cookie and session → limits on open requests of
- * its user or address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can
+ * A request passes these steps: origin (guard.ts) → API key, or cookie and session → limits on open
+ * requests of its key, user or address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can
  * end the request with an error of the protocol. Slow or endless requests are limited in bytes and
  * time, and so are responses that clients do not read.
  */
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
-import { ChorusError, commands, limits } from '@chorus/protocol'
-import type { CommandName, RouteDefinition } from '@chorus/protocol'
+import { ChorusError, limits } from '@chorus/protocol'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../auth/authenticator.ts'
-import type { Actor, CommandHandler, CommandHandlers } from '../commands/command.ts'
-import { parseInput, verbOf } from '../dispatch/parse-input.ts'
+import type { CommandHandlers } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
-import { takeBudget } from '../dispatch/weigh-command.ts'
 import type { Config } from '../config/config.ts'
 import { findClientAddress, limitKeyOf, parseTrustedProxies } from '../support/address.ts'
 import { endSocket } from '../support/end-socket.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
+import { addCommandRoutes } from './command-routes.ts'
 import { compressAnswers } from './compress-answers.ts'
 import { addGuard } from './guard.ts'
+import { addKeyCredentials } from './key-credentials.ts'
 import { KnownPaths } from './known-paths.ts'
 import { boundResponses, countRequest, OpenRequests } from './open-requests.ts'
 import { addOpenApi } from './openapi-document.ts'
 import { addOperators } from './operators.ts'
 import type { Health } from './operators.ts'
 import { JsonFault, parseJson } from './parse-json.ts'
-import { answerWithProblem, noteBegin, sendProblem, sendWrongMethod } from './problem.ts'
-import { createInputReader } from './read-input.ts'
-import { addSessions, createCookieJar, userAgentOf } from './sessions.ts'
+import { answerWithProblem, sendProblem, sendWrongMethod } from './problem.ts'
+import { addSessions } from './sessions.ts'
 import { addWebApp, asksForPage, defaultWebFolder } from './web-app.ts'
 
 /** Maximum time until the whole request, including its body, has arrived. */
@@ -46,16 +44,8 @@ const keepAliveTimeoutMs = 65_000
 const silenceTimeoutMs = 60_000
 const headersMaxBytes = 16_384
 const socketsMax = 60_000
-/**
- * Maximum body size of a request without a session. Its largest content is a handle, a password and
- * a name.
- */
-const strangerBodyMaxBytes = 16_384
-/**
- * Maximum length of a path segment. It fits the longest valid one: an emoji of 32 code units,
- * percent-encoded.
- */
-const pathPartMaxChars = 512
+/** Maximum length of a path segment: an external id of three-byte characters, percent-encoded. */
+const pathPartMaxChars = 9 * limits.externalIdMaxChars
 
 export interface HttpAppOptions {
   readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'avatarOrigins' | 'trustedProxies'>
@@ -78,9 +68,6 @@ export interface HttpAppOptions {
    */
   readonly extend?: (app: FastifyInstance) => void
 }
-
-/** Placeholder actor for commands that need no session (sign-up, sign-in). */
-const nobody: Actor = { userId: '', sessionId: '' }
 
 export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInstance> {
   const { config, authenticator, logger, metrics } = options
@@ -131,6 +118,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
     limit: (request) => options.parts.limits.takeRequest(limitKeyOf(addressOf(request))),
   })
   await app.register(async (scope) => {
+    addKeyCredentials(scope, options.parts)
     await addSessions(scope, authenticator, options.parts, config.publicUrl)
     compressAnswers(scope)
     boundResponses(scope, open)
@@ -180,84 +168,6 @@ function addMeasurements(app: FastifyInstance, metrics: Metrics, logger: Logger)
       'answered',
     )
   })
-}
-
-interface RouteOptions extends HttpAppOptions {
-  readonly addressOf: (request: FastifyRequest) => string
-  readonly open: OpenRequests
-}
-
-function addCommandRoutes(app: FastifyInstance, options: RouteOptions): void {
-  for (const command of Object.values(commands)) {
-    if (command.route !== undefined) addCommandRoute(app, command.name, command.route, options)
-  }
-}
-
-function addCommandRoute(app: FastifyInstance, name: CommandName, route: RouteDefinition, options: RouteOptions): void {
-  const { parts, authenticator, metrics } = options
-  const needsSession = commands[name].auth === 'session'
-  const handler = options.handlers[name] as CommandHandler<CommandName>
-  const readInput = createInputReader(name, route)
-
-  app.route({
-    method: route.method,
-    url: route.path.replace(/\{(\w+)\}/g, ':$1'),
-    ...(!needsSession && { bodyLimit: strangerBodyMaxBytes }),
-    // Runs after the session hook and before the body is read, so that a refused request costs no
-    // parsing.
-    onRequest: async (request, reply) => {
-      const { actor } = request.session
-      const client = actor?.userId ?? limitKeyOf(options.addressOf(request))
-      if (needsSession || actor !== undefined) countRequest(options.open, client, request, reply.raw)
-      if (hasBody(request)) parts.limits.takeBytes(client, bodyBytesOf(request))
-      if (!needsSession) return
-      if (actor === undefined) throw new ChorusError('unauthenticated', `unable to ${verbOf(name)}; sign in first`)
-      takeBudget(parts.limits, name, actor.userId)
-    },
-    handler: async (request, reply) => {
-      const input = parseInput(name, readInput(request))
-      if (route.method !== 'GET') noteBegin(request)
-      const result = await handler(
-        {
-          parts,
-          actor: request.session.actor ?? nobody,
-          cookies: createCookieJar(request, reply, authenticator),
-          address: options.addressOf(request),
-          userAgent: userAgentOf(request),
-        },
-        input,
-      )
-      return sendResult(reply, route, result)
-    },
-    ...(name === 'send-message' && {
-      onResponse: async (_request: FastifyRequest, reply: FastifyReply) =>
-        metrics.ackSeconds.observe(reply.elapsedTime / 1_000),
-    }),
-  })
-}
-
-function hasBody({ headers }: FastifyRequest): boolean {
-  return headers['transfer-encoding'] !== undefined || headers['content-length'] !== undefined
-}
-
-/**
- * Returns the size of the body by its `Content-Length`. For a chunked body, returns the general
- * maximum.
- */
-function bodyBytesOf({ headers }: FastifyRequest): number {
-  const bytes = Number(headers['content-length'] ?? limits.requestMaxBytes)
-  return Math.min(Number.isSafeInteger(bytes) ? bytes : limits.requestMaxBytes, limits.requestMaxBytes)
-}
-
-/**
- * Sends the result of a command. A creation whose result already existed is answered with 200
- * instead of 201.
- */
-function sendResult(reply: FastifyReply, route: RouteDefinition, result: unknown): FastifyReply {
-  if (route.status === 204) return reply.code(204).send()
-  const isDuplicate =
-    typeof result === 'object' && result !== null && 'duplicate' in result && result.duplicate === true
-  return reply.code(route.status === 201 && isDuplicate ? 200 : route.status).send(result)
 }
 
 /**

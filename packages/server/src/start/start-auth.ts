@@ -1,6 +1,6 @@
 /**
- * Starts password checks, rate limits, the list of revoked sessions, and the authenticator with its
- * cache of sessions.
+ * Starts password checks, rate limits, the list of revoked sessions, the list of live API keys, and
+ * the authenticator with its cache of sessions.
  */
 import { findSessions, readRecentRevocations, touchSessions } from '../accounts/sessions.ts'
 import { Authenticator, cookieNameFor } from '../auth/authenticator.ts'
@@ -10,6 +10,8 @@ import { RecentRevocations } from '../auth/recent-revocations.ts'
 import { SessionCache } from '../auth/session-cache.ts'
 import { SharedLimits } from '../auth/shared-limits.ts'
 import { readSetting } from '../database/settings.ts'
+import { KeyRegistry } from '../keys/key-registry.ts'
+import { readLiveKeys, touchKeys } from '../keys/key-store.ts'
 import type { StartContext } from './start-context.ts'
 import type { RedisParts } from './start-redis.ts'
 import type { Store } from './start-store.ts'
@@ -18,6 +20,7 @@ export interface Auth {
   readonly passwords: Passwords
   readonly limits: Limits
   readonly revocations: RecentRevocations
+  readonly keys: KeyRegistry
 }
 
 export async function startAuth(
@@ -44,7 +47,14 @@ export async function startAuth(
     onProblem: (problem) => logger.warn({ err: problem }, 'unable to read recent revocations; trying again'),
   })
   await lifecycle.start({ name: 'revocations', stop: async () => revocations.stop() })
-  return { passwords, limits, revocations }
+  const keys = new KeyRegistry({
+    load: () => readLiveKeys(database),
+    touch: (ids) => touchKeys(database, ids),
+    clock,
+    onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when API keys were last used'),
+  })
+  await lifecycle.start({ name: 'keys', stop: () => keys.stop() })
+  return { passwords, limits, revocations, keys }
 }
 
 /**

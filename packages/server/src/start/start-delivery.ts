@@ -94,6 +94,7 @@ export async function startDelivery(
     config,
     database,
     passwords: auth.passwords,
+    keys: auth.keys,
     limits: auth.limits,
     mail: jobs.mail,
     announceRevoked: (sessions) => {

@@ -7,6 +7,7 @@ import { maintainTables } from '../database/maintain-tables.ts'
 import { migrate } from '../database/migrate.ts'
 import { openDatabase } from '../database/open-database.ts'
 import { CurrentEpoch } from '../health/current-epoch.ts'
+import { pruneCalls } from '../keys/idempotency-store.ts'
 import { ChangeLog } from '../log/change-log.ts'
 import { serveOperatorCommands } from '../operator-commands/serve-operator-commands.ts'
 import type { StartContext } from './start-context.ts'
@@ -48,8 +49,11 @@ export async function startStore({ config, logger, clock, lifecycle, metrics }: 
     logger.warn({ err: problem }, 'unable to maintain the tables; trying again later'),
   )
   await lifecycle.start({ name: 'table maintenance', stop: async () => stopMaintenance() })
-  const stopPruning = pruneSessions(database, clock, (problem) =>
-    logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
+  const stopPruning = pruneSessions(
+    database,
+    clock,
+    (problem) => logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
+    (isStopped) => pruneCalls(database, isStopped),
   )
   await lifecycle.start({ name: 'session pruning', stop: async () => stopPruning() })
   const stopFolding = keepNamesFolded(database, clock, (problem) =>

@@ -9,6 +9,7 @@ export const setStatus = defineCommand({
   name: 'set-status',
   summary: 'Set my presence status',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({ status: z.enum(['online', 'away']) }),
   result: z.strictObject({}),
   route: { method: 'PUT', path: '/v1/status', status: 200 },

@@ -7,6 +7,7 @@ export const getSessionData = defineCommand({
   name: 'get-session-data',
   summary: 'The application data stored with this session',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({}),
   result: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),
   route: { method: 'GET', path: '/v1/session/data', status: 200 },

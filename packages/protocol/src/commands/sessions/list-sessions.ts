@@ -6,6 +6,7 @@ export const listSessions = defineCommand({
   name: 'list-sessions',
   summary: 'My signed-in devices',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({}),
   result: z.strictObject({ sessions: z.array(sessionSchema) }),
   route: { method: 'GET', path: '/v1/sessions', status: 200 },

@@ -10,6 +10,7 @@ export const revokeSession = defineCommand({
   name: 'revoke-session',
   summary: 'Sign out one of my devices',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({ id: idSchema }),
   result: z.null(),
   route: { method: 'DELETE', path: '/v1/sessions/{id}', status: 204 },

@@ -6,6 +6,7 @@ export const signOut = defineCommand({
   name: 'sign-out',
   summary: 'Sign out; closes the connections of this session everywhere',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({}),
   result: z.null(),
   route: { method: 'DELETE', path: '/v1/session', status: 204 },

@@ -11,6 +11,7 @@ export const updateSessionData = defineCommand({
   name: 'update-session-data',
   summary: 'Merge into the application data stored with this session',
   auth: 'session',
+  ownSession: true,
   input: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),
   result: z.strictObject({ data: jsonObjectSchema(limits.sessionDataMaxBytes) }),
   route: { method: 'PATCH', path: '/v1/session/data', status: 200, bodyIs: 'data' },

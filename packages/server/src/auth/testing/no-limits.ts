@@ -4,6 +4,7 @@ import type { LimitSettings } from '../limits.ts'
 export const noLimits: LimitSettings = {
   limitSends: 0,
   limitRequests: 0,
+  limitKeyRequests: 0,
   limitMembers: 0,
   limitStrangers: 0,
   limitSignIns: 0,

@@ -1,7 +1,8 @@
 /**
  * Creates a conversation. Two users have at most one direct conversation: creating it again returns
  * the existing one. A repeated `clientId` also returns the existing conversation (rule IDEM2).
- * Adding strangers (users without a common conversation) is limited (rule ADD1).
+ * Adding strangers (users without a common conversation) is limited, except for API keys (rule
+ * ADD1).
  */
 import { ChorusError } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -16,7 +17,7 @@ const what = 'create the conversation'
 
 export const createConversation: Command<'create-conversation'> = {
   cost: { budget: 'sends', members: ({ members }) => members.length + 1 },
-  run: async ({ parts, actor }, { kind, name, members, clientId }) => {
+  run: async ({ parts, actor, key }, { kind, name, members, clientId }) => {
     const others = [...new Set(members)].filter((user) => user !== actor.userId)
     if (kind === 'direct' && (others.length !== 1 || name !== undefined)) {
       throw new ChorusError('invalid', `unable to ${what}; a direct conversation has one other member and no name`)
@@ -25,7 +26,7 @@ export const createConversation: Command<'create-conversation'> = {
       throw new ChorusError('invalid', `unable to ${what}; a channel needs a name`)
 
     const directKey = kind === 'direct' ? [actor.userId, ...others].sort().join(':') : null
-    if (parts.limits.limitsStrangers) {
+    if (key === undefined && parts.limits.limitsStrangers) {
       const creation = { creator: actor.userId, others, directKey, clientId: clientId ?? null }
       parts.limits.takeStrangers(actor.userId, await readStrangersOfCreation(parts.database, creation))
     }

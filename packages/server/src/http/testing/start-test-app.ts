@@ -14,6 +14,8 @@ import { commandTable } from '../../dispatch/command-table.ts'
 import { readConfig } from '../../config/config.ts'
 import type { Database } from '../../database/database.ts'
 import { findSessions, touchSessions } from '../../accounts/sessions.ts'
+import { KeyRegistry } from '../../keys/key-registry.ts'
+import { readLiveKeys, touchKeys } from '../../keys/key-store.ts'
 import { createLogger } from '../../support/logger.ts'
 import { Metrics } from '../../support/metrics.ts'
 import { ManualClock } from '../../support/testing/manual-clock.ts'
@@ -23,11 +25,16 @@ import type { Health } from '../operators.ts'
 
 const identity: ReadonlySet<CommandName> = new Set([
   'find-users',
+  'get-external-user',
   'get-session',
   'get-session-data',
   'get-user',
+  'list-external-users',
   'list-sessions',
+  'put-user',
+  'put-users',
   'revoke-session',
+  'revoke-tokens',
   'sign-in',
   'sign-out',
   'sign-up',
@@ -73,6 +80,7 @@ export interface TestApp {
 const unlimited = {
   LIMIT_SENDS: '0',
   LIMIT_REQUESTS: '0',
+  LIMIT_KEY_REQUESTS: '0',
   LIMIT_SIGN_INS: '0',
   LIMIT_SIGN_INS_ADDRESS: '0',
   LIMIT_CONNECTIONS: '0',
@@ -106,6 +114,12 @@ export async function startTestApp(database: Database, options: TestAppOptions =
     database,
     passwords: await Passwords.create(),
     limits: new Limits(config, clock),
+    keys: new KeyRegistry({
+      load: () => readLiveKeys(database),
+      touch: (ids) => touchKeys(database, ids),
+      clock,
+      onProblem: () => undefined,
+    }),
     announceRevoked: (ids: readonly string[]) => void revoked.push(...ids),
   } as unknown as Parts
   const handlers = Object.fromEntries(
