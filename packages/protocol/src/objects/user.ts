@@ -25,14 +25,14 @@ export const avatarSchema = z
 
 /**
  * Id of a user in the system of an integrator. It is compared byte for byte, so it is never
- * normalized.
+ * normalized. The ids `.` and `..` are refused, because programs remove them from the path of a URL.
  */
 export const externalIdSchema = z
   .string()
   .min(1)
   .max(limits.externalIdMaxChars)
-  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), {
-    error: 'contains control characters or lone surrogates',
+  .refine((text) => text.isWellFormed() && !/\p{Cc}|^\.{1,2}$/u.test(text), {
+    error: 'contains control characters or lone surrogates, or is . or ..',
   })
   .meta({ id: 'ExternalId' })
 

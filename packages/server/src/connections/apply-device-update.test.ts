@@ -13,6 +13,7 @@ it('[LIM1] limits status updates received from other servers', () => {
     {
       limitSends: 0,
       limitRequests: 3,
+      limitKeyRequests: 0,
       limitSignIns: 0,
       limitSignInsAddress: 0,
       limitConnections: 0,

@@ -36,11 +36,12 @@ function open(settings: Partial<LimitSettings>, answer: unknown = {}) {
   async function run<Name extends CommandName>(
     name: Name,
     input: CommandInput<Name>,
-    connection?: CommandContext['connection'],
+    more: Pick<CommandContext, 'connection' | 'key'> = {},
   ): Promise<string> {
     try {
-      takeBudget(limits, name, user)
-      await intake.handlers[name]({ ...context, ...(connection !== undefined && { connection }) }, input)
+      if (more.key === undefined) takeBudget(limits, name, user)
+      else limits.takeKeyRequest(more.key.id)
+      await intake.handlers[name]({ ...context, ...more }, input)
       return 'done'
     } catch (error) {
       return (error as ChorusError).code
@@ -145,7 +146,7 @@ describe('the cost of a command', () => {
     } as unknown as NonNullable<CommandContext['connection']>
     const count = async (list: string[]): Promise<number> => {
       let done = 0
-      for (let n = 0; n < 50; n++) if ((await run('watch-presence', { users: list }, connection)) === 'done') done++
+      for (let n = 0; n < 50; n++) if ((await run('watch-presence', { users: list }, { connection })) === 'done') done++
       return done
     }
     expect(await count(users)).toBe(2)
@@ -153,6 +154,25 @@ describe('the cost of a command', () => {
     for (const other of users) watched.set(other, 'online')
     expect(await count(users)).toBe(50)
     expect(await count([])).toBe(50)
+  })
+
+  it('[LIM3] a request with an API key takes all its costs from the limit of the key', async () => {
+    const values = Array.from({ length: 1_000 }, () => ({ value: 'x'.repeat(1_000) }))
+    const settings = { limitKeyRequests: 200, limitSends: 1, limitRequests: 1, limitMembers: 1 }
+    const { clock, run } = open(settings, { values })
+    const context = { key: { id: 'key' } as NonNullable<CommandContext['key']> }
+    const count = async <Name extends CommandName>(name: Name, input: CommandInput<Name>): Promise<number> => {
+      clock.advance(2_000)
+      let done = 0
+      for (let n = 0; n < 300; n++) if ((await run(name, input, context)) === 'done') done++
+      return done
+    }
+    expect(await count('find-channels', { q: 'x', limit: 10 })).toBeLessThan(200)
+    expect(await count('send-message', { conversation, clientId: randomUUID(), text: 'x' } as never)).toBe(200)
+    expect(await count('create-conversation', { kind: 'group', members: ids(99) })).toBe(2)
+    const users = Array.from({ length: 990 }, (_, n) => ({ externalId: `${n}`, name: 'x' }))
+    expect(await count('put-users', { users })).toBe(2)
+    expect(await count('list-live-values', { conversation })).toBeLessThan(10)
   })
 
   it('[LIM3] limits no command whose limit is switched off', async () => {

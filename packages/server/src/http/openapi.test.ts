@@ -13,6 +13,8 @@ import addFormats from 'ajv-formats'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { changeSchema, commands } from '@chorus/protocol'
 import { readConfig } from '../config/config.ts'
+import { connectToHolder } from '../database/directory-lock.ts'
+import { readLine } from '../operator-commands/local-request.ts'
 import { startNode } from '../start/node.ts'
 import type { Node } from '../start/node.ts'
 import { createLogger } from '../support/logger.ts'
@@ -105,10 +107,28 @@ function validatorFor(template: string, operation: Operation, status: number): V
   return validate
 }
 
+/** Creates an API key through the socket of the data directory. Returns its secret. */
+async function createKey(): Promise<string> {
+  const socket = await connectToHolder(folder)
+  if (socket === undefined) throw new Error('no server holds the folder')
+  const answer = readLine(socket, 10_000, 10_000)
+  const args = ['create', '--name', 'Shop', '--scope', 'read,write,admin', '--json']
+  socket.write(`${JSON.stringify({ command: 'keys', args })}\n`)
+  const { text } = JSON.parse(await answer) as { text: string }
+  socket.destroy()
+  return (JSON.parse(text) as { secret: string }).secret
+}
+
+/** Secret of the API key that requests send instead of the cookie. */
+let secret: string | undefined
+
 async function ask(method: string, path: string, body?: unknown): Promise<Answer> {
   const response = await fetch(`${node.url}${path}`, {
     method,
-    headers: { cookie, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    headers: {
+      ...(secret === undefined ? { cookie } : { authorization: `Bearer ${secret}` }),
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
     ...(body !== undefined && { body: JSON.stringify(body) }),
   })
   const text = await response.text()
@@ -222,6 +242,19 @@ describe('the OpenAPI document and the responses', () => {
     await ask('GET', '/v1/sync')
     const { sessions } = (await ask('GET', '/v1/sessions')).body
     await ask('DELETE', `/v1/sessions/${sessions[0].id}`)
+
+    secret = await createKey()
+    const person = '/v1/admin/users/person-1'
+    expect((await ask('PUT', person, { name: 'Person', deactivated: false })).status).toBe(201)
+    expect((await ask('PUT', person, { name: 'Person' })).status).toBe(200)
+    await ask('GET', person)
+    await ask('GET', '/v1/admin/users?limit=1')
+    const others = [
+      { externalId: 'person-2', name: 'Second' },
+      { externalId: 'person-3', name: 'Third', handle: 'ben' },
+    ]
+    expect((await ask('POST', '/v1/admin/users', { users: others })).body.results[1].error.code).toBe('conflict')
+    await ask('POST', `${person}/revoke-tokens`)
 
     const all = Object.values(document.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
