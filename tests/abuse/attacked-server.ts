@@ -68,7 +68,7 @@ export class AttackedServer {
     })
     const attacker = await makeAttacker(
       server.url,
-      databases !== undefined && databaseUrl !== undefined ? { databases, databaseUrl } : undefined,
+      databases !== undefined && databaseUrl !== undefined ? { databases, databaseUrl } : { dataDir: server.dataDir },
     )
     const ada = await HttpUser.signUp(server.url)
     const ben = await HttpUser.signUp(server.url)

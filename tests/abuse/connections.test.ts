@@ -106,7 +106,7 @@ it('[LIM1] the server withstands rapid creation of groups with 100 members', asy
   await attacked.withstand(() =>
     floodHttp({
       url: attacked.server.url,
-      cookie,
+      headers: { cookie },
       method: 'POST',
       next: () => ({
         path: '/v1/conversations',
@@ -148,7 +148,7 @@ it('[LIM1] the server withstands a flood of requests without a session to all pu
   await attacked.withstand(() =>
     floodHttp({
       url: attacked.server.url,
-      cookie: undefined,
+      headers: {},
       method: 'GET',
       next: () => ({ path: paths[made++ % paths.length]!, body: undefined }),
       forMs: 2 * floodMs,

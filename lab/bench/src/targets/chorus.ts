@@ -132,7 +132,7 @@ export async function startChorus(options: ChorusOptions): Promise<Target> {
         return fillCrowd(store.databases, store.databaseUrl, people, plan)
       },
     }),
-    attacker: () => makeAttacker(server.url, store),
+    attacker: () => makeAttacker(server.url, store ?? { dataDir: server.dataDir }),
     // Returns figures of the first server only. The other servers do the same work.
     ownFigures: () => readFigures(`http://127.0.0.1:${metricsPorts[0] ?? 0}/metrics`),
     stop,

@@ -1,9 +1,10 @@
 /**
  * Creates one hostile account with its own data: a group with big messages, a channel, other users
- * whose ids it may send, and many sessions, because some attacks end the session that they use.
- * Takes about a second on Postgres. It is slower with the embedded database, where the users sign
- * up one by one.
+ * whose ids it may send, many sessions, because some attacks end the session that they use, and an
+ * API key for the commands of the server API. Takes about a second on Postgres. It is slower with
+ * the embedded database, where the users sign up one by one.
  */
+import { createApiKey } from '../api-key.ts'
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
 import type { InsertedSession } from '../insert-people.ts'
@@ -25,6 +26,7 @@ const revocableSessions = 100
 const firstMembers = 50
 const messagesEach = 20
 const bigMessageChars = 10_000
+const externalUsers = 10
 
 export interface Attacker {
   readonly world: AttackerWorld
@@ -33,6 +35,8 @@ export interface Attacker {
    * session; on the embedded database, always the same one.
    */
   takeCookie(): string
+  /** Secret of an API key with all scopes. */
+  readonly apiKey: string
 }
 
 export interface AttackedDatabase {
@@ -42,15 +46,18 @@ export interface AttackedDatabase {
 
 /**
  * Signs up an attacker and creates its data. `database`: the Postgres database to insert users
- * into; omit it for the embedded database.
+ * into, or the data folder of a server with the embedded database.
  */
-export async function makeAttacker(url: string, database?: AttackedDatabase): Promise<Attacker> {
+export async function makeAttacker(url: string, place: AttackedDatabase | { dataDir: string }): Promise<Attacker> {
+  const database = 'databaseUrl' in place ? place : undefined
   const attacker = await HttpUser.signUp(url)
   const people = database === undefined ? await signUpPeople(url) : await insertIds(database)
   const sessions = database === undefined ? [] : await insertSessions(database, attacker.id)
   const cookies = sessions.slice(revocableSessions).map(({ cookieValue }) => `chorus_session=${cookieValue}`)
   const group = await attacker.createConversation('group', people.slice(0, firstMembers), 'the attacker and others')
   const channel = await attacker.createConversation('channel')
+  const apiKey = (await createApiKey(place)).secret
+  const externalIds = await putExternalUsers(url, apiKey)
   const seqs: number[] = []
   for (let n = 0; n < messagesEach; n++) {
     seqs.push((await attacker.send(group, 'm'.repeat(bigMessageChars))).seq)
@@ -61,10 +68,12 @@ export async function makeAttacker(url: string, database?: AttackedDatabase): Pr
       conversations: [group, channel],
       users: people,
       sessions: sessions.length === 0 ? people : sessions.slice(0, revocableSessions).map(({ id }) => id),
+      externalIds,
       topSeq: Math.min(...seqs) + messagesEach - 1,
       handle: attacker.handle,
       password: 'a wrong password',
     },
+    apiKey,
     takeCookie() {
       if (database === undefined) return attacker.cookie ?? ''
       const cookie = cookies.pop()
@@ -72,6 +81,14 @@ export async function makeAttacker(url: string, database?: AttackedDatabase): Pr
       return cookie
     },
   }
+}
+
+/** Creates users of the API key. Returns their external ids. */
+async function putExternalUsers(url: string, apiKey: string): Promise<string[]> {
+  const users = Array.from({ length: externalUsers }, (_, n) => ({ externalId: `external-${n}`, name: `User ${n}` }))
+  const headers = { authorization: `Bearer ${apiKey}` }
+  await HttpUser.stranger(url).expect(200, 'POST', '/v1/admin/users', { users }, { headers })
+  return users.map(({ externalId }) => externalId)
 }
 
 async function signUpPeople(url: string): Promise<string[]> {

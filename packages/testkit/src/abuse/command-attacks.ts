@@ -2,7 +2,7 @@
  * Builds one attack for each transport of each command. The attacks are derived from the command
  * table, so a new command is covered automatically.
  */
-import { commands, type CommandName } from '@chorus/protocol'
+import { type CommandAuth, commands, type CommandName } from '@chorus/protocol'
 import { HttpUser } from '../http-user.ts'
 import type { Attacker } from './attacker.ts'
 import { floodHttp, floodSocket, placeInput } from './floods.ts'
@@ -11,7 +11,7 @@ import { WorstInputs } from './worst-inputs.ts'
 export interface CommandAttack {
   readonly command: CommandName
   readonly transport: 'HTTP' | 'Socket.IO'
-  /** Whether the command changes something for a signed-in user. */
+  /** Whether the command changes something, for a signed-in user or an API key. */
   readonly isWrite: boolean
   /** Whether the command ends the session that it uses. */
   readonly endsSession: boolean
@@ -31,9 +31,21 @@ export interface AttackOptions {
 }
 
 interface Definition {
-  readonly auth: 'session' | 'none'
+  readonly auth: CommandAuth
   readonly route?: { readonly method: string; readonly path: string; readonly status: number }
   readonly event?: { readonly name: string }
+}
+
+/** Returns the header with the credential that a command needs. */
+function credentialOf(auth: CommandAuth, attacker: Attacker): Record<string, string> {
+  switch (auth) {
+    case 'session':
+      return { cookie: attacker.takeCookie() }
+    case 'key':
+      return { authorization: `Bearer ${attacker.apiKey}` }
+    case 'none':
+      return {}
+  }
 }
 
 /**
@@ -45,7 +57,7 @@ export function listCommandAttacks(): CommandAttack[] {
     const { auth, route, event } = commands[command] as Definition
     const kind = {
       command,
-      isWrite: auth === 'session' && route?.method !== 'GET',
+      isWrite: auth !== 'none' && route?.method !== 'GET',
       endsSession: ['sign-out', 'revoke-session'].includes(command),
     }
     const attacks: CommandAttack[] = []
@@ -57,7 +69,7 @@ export function listCommandAttacks(): CommandAttack[] {
           const inputs = new WorstInputs(command, attacker.world)
           await floodHttp({
             url,
-            cookie: auth === 'none' ? undefined : attacker.takeCookie(),
+            headers: credentialOf(auth, attacker),
             method: route.method,
             next: () => placeInput(command, inputs.next()),
             ...options,
@@ -65,9 +77,8 @@ export function listCommandAttacks(): CommandAttack[] {
         },
         async askOnce(url, attacker, inputs) {
           const http = HttpUser.stranger(url)
-          if (auth === 'session') http.cookie = attacker.takeCookie()
           const { path, body } = placeInput(command, inputs.next())
-          return (await http.call(route.method, path, body)).status
+          return (await http.call(route.method, path, body, { headers: credentialOf(auth, attacker) })).status
         },
       })
     }

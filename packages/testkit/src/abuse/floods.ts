@@ -18,7 +18,8 @@ const defaultPacketsPerSecond = 2_000
 
 export interface HttpFlood {
   readonly url: string
-  readonly cookie: string | undefined
+  /** Headers with the credential of the attacker. */
+  readonly headers: Readonly<Record<string, string>>
   readonly method: string
   /** Returns the path and the body of the next request. */
   readonly next: () => { readonly path: string; readonly body: unknown }
@@ -33,7 +34,7 @@ export interface HttpFlood {
  */
 export async function floodHttp({
   url,
-  cookie,
+  headers,
   method,
   next,
   forMs,
@@ -53,7 +54,7 @@ export async function floodHttp({
           agent,
           localAddress: attackerAddress,
           headers: {
-            ...(cookie !== undefined && { cookie }),
+            ...headers,
             ...(payload !== undefined && {
               'content-type': 'application/json',
               'content-length': Buffer.byteLength(payload),

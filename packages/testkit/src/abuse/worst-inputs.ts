@@ -15,6 +15,8 @@ export interface AttackerWorld {
   readonly conversations: readonly string[]
   readonly users: readonly string[]
   readonly sessions: readonly string[]
+  /** Ids of users that an API key manages. */
+  readonly externalIds: readonly string[]
   readonly topSeq: number
   readonly handle: string
   readonly password: string
@@ -127,10 +129,12 @@ export class WorstInputs {
 
   #makeList(schema: JsonSchema, field: string, size: InputSize): unknown[] {
     const items = schema.items ?? {}
-    const most = Math.min(schema.maxItems ?? defaultListItems, this.#world.users.length)
-    const length = size === 'least' ? (schema.minItems ?? 0) : most
+    const isListOfUsers = ['members', 'users', 'ids'].includes(field) && items.type !== 'object'
+    const most = schema.maxItems ?? defaultListItems
+    const length =
+      size === 'least' ? (schema.minItems ?? 0) : isListOfUsers ? Math.min(most, this.#world.users.length) : most
     return Array.from({ length }, (_, index) =>
-      ['members', 'users', 'ids'].includes(field) ? this.#world.users[index] : this.#make(items, field, size),
+      isListOfUsers ? this.#world.users[index] : this.#make(items, field, size),
     )
   }
 
@@ -141,7 +145,7 @@ export class WorstInputs {
   }
 
   #byName(field: string): unknown {
-    const { conversations, users, sessions, topSeq, handle, password } = this.#world
+    const { conversations, users, sessions, externalIds, topSeq, handle, password } = this.#world
     switch (field) {
       case 'conversation':
         return this.#pick(conversations)
@@ -149,6 +153,10 @@ export class WorstInputs {
         return this.#pick(users)
       case 'id':
         return this.#pick([this.#pick(users), this.#pick(sessions)])
+      case 'externalId':
+        return this.#made % 2 === 0 ? this.#pick(externalIds) : `e${randomBytes(8).toString('hex')}`
+      case 'avatar':
+        return this.#pick([null, `https://pictures.example/${'a'.repeat(2_000)}`])
       case 'email':
         return this.#pick([null, `a${randomBytes(8).toString('hex')}@example.org`])
       case 'seq':
