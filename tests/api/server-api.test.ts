@@ -1,5 +1,5 @@
 /**
- * API keys against real servers: `npm run keys` beside running servers, requests as the bot and as
+ * API keys against real servers: `npm run keys` while servers run, requests as the bot and as
  * users, and the end of a revoked key on every server.
  */
 import { randomUUID } from 'node:crypto'
@@ -98,7 +98,7 @@ async function chat(server: ServerProcess, secret: string): Promise<void> {
 }
 
 describe('with the embedded database', () => {
-  it('[OPS1] [KEY1] [EXT1] keys are managed beside the server, and two users chat', async () => {
+  it('[OPS1] [KEY1] [EXT1] manages keys while the server runs, and two users chat', async () => {
     const dataDir = makeTempDir('server-api')
     try {
       const server = await start({ dataDir })

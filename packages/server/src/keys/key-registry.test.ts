@@ -72,7 +72,7 @@ it('[KEY1] answers unavailable while keys cannot be read, and reads again', asyn
   expect((await registry.findBySecret('secret'))?.id).toBe('a')
 })
 
-it('stores the time of last use at once, then at most once a minute, and when it stops', async () => {
+it('stores times of last use at once, then once a minute, and at its stop', async () => {
   const { clock, touched, registry } = open([keyOf('a', 'secret'), keyOf('b', 'other')])
   await registry.findBySecret('secret')
   clock.advance(0)

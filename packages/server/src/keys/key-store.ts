@@ -20,7 +20,7 @@ export interface ApiKey {
   readonly id: string
   readonly name: string
   readonly scopes: readonly KeyScope[]
-  /** User as whom the key acts without `Chorus-As`. */
+  /** User that the key acts as without `Chorus-As`. */
   readonly botUser: Id
   /** SHA-256 of the secret in hex; during a rotation, also of the previous secret. */
   readonly secretHashes: readonly string[]
