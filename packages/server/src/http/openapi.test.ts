@@ -260,5 +260,5 @@ describe('the OpenAPI document and the responses', () => {
       Object.values(path).map(({ operationId }) => operationId),
     )
     expect([...checked, 'confirm-email'].sort()).toEqual(all.sort())
-  })
+  }, 60_000)
 })
