@@ -262,7 +262,7 @@ function readPublicKey(text: string): { readonly [member: string]: unknown } {
   try {
     // Given a private key, `createPublicKey` returns only its public part.
     const key = isJwk ? createPublicKey({ key: JSON.parse(text) as JsonWebKey, format: 'jwk' }) : createPublicKey(text)
-    jwk = key.export({ format: 'jwk' }) as { readonly [member: string]: unknown }
+    jwk = key.export({ format: 'jwk' })
   } catch {
     throw new UsageError('unable to add-public-key; the key cannot be read: expected a JWK or PEM')
   }

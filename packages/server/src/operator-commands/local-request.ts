@@ -26,7 +26,6 @@ export const localRequestSchema = z.strictObject({
   command: z.string().max(32),
   args: z.array(z.string().max(32_768)).max(32),
 })
-export type LocalRequest = z.infer<typeof localRequestSchema>
 
 export const localResponseSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('done'), text: z.string() }),
