@@ -36,6 +36,8 @@ export type { Redis, RedisCluster, RedisClusterOptions, RedisOptions, RedisPair 
 export { readResidentBytes } from './resident-memory.ts'
 export { startServer } from './server-process.ts'
 export type { ServerProcess, ServerOptions } from './server-process.ts'
+export { encodeTokenPart, makeClaims, makeKeyPair, makeSecretKey, signToken } from './sign-token.ts'
+export type { SigningKey, TestClaims } from './sign-token.ts'
 export { SocketUser } from './socket-user.ts'
 export type { ReceivedEvent, SocketUserOptions } from './socket-user.ts'
 export { StatementCounter } from './statement-counter.ts'

@@ -5,6 +5,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { KeyDatabase } from './api-key.ts'
 import { LogLines } from './log-lines.ts'
 import { endWithin } from './part-process.ts'
 import type { ExitStatus } from './part-process.ts'
@@ -33,6 +34,8 @@ export interface ServerProcess {
   readonly port: number
   readonly pid: number
   readonly dataDir: string
+  /** Place of its database, for operator commands. */
+  readonly database: KeyDatabase
   /** Lines that the server has written to stdout and stderr, over all starts. */
   readonly logs: LogLines
   /** Sends SIGKILL. Resolves when the process has ended. */
@@ -115,6 +118,7 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
       return running().pid ?? 0
     },
     dataDir,
+    database: options.databaseUrl === undefined ? { dataDir } : { databaseUrl: options.databaseUrl },
     logs,
     kill9,
     async stop(signal = 'SIGTERM') {
