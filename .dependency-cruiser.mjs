@@ -8,6 +8,7 @@ const test = '[.]test[.]tsx?$'
 const parts = [
   'auth',
   'keys',
+  'tokens',
   'accounts',
   'log',
   'database',
@@ -218,6 +219,11 @@ export default {
       'auth',
       ['redis', 'support', 'config'],
       'Checks get what they need from a command, so they can be tested alone.',
+    ),
+    serverArrow(
+      'tokens',
+      ['keys', 'accounts', 'auth', 'database', 'support', 'config'],
+      'Tokens name users and sessions; who uses them does not matter.',
     ),
     serverArrow('bus', ['redis', 'support', 'config'], 'The bus carries hints between servers and does not read them.'),
     serverArrow(

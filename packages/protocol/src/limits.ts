@@ -30,6 +30,8 @@ export const limits = {
   bulkUsersMax: 1_000,
   /** Maximum size of a request body with many users, in bytes. */
   bulkMaxBytes: 1_048_576,
+  /** Maximum length of a user token, in characters. */
+  tokenMaxChars: 8_192,
   /** Maximum length of an e-mail address, in characters. */
   emailMaxChars: 254,
   /** Maximum length of a search text, in characters. */

@@ -54,7 +54,7 @@ export class KeyRegistry {
   async findBySecret(secret: string): Promise<ApiKey | undefined> {
     const hash = hashSecret(secret)
     const key = (await this.live()).find(({ secretHashes }) => secretHashes.includes(hash))
-    if (key !== undefined) this.#noteUse(key.id)
+    if (key !== undefined) this.noteUse(key.id)
     return key
   }
 
@@ -89,7 +89,8 @@ export class KeyRegistry {
     }
   }
 
-  #noteUse(id: string): void {
+  /** Notes that the key was used. Its time of last use is stored at most once a minute. */
+  noteUse(id: string): void {
     const { clock } = this.#options
     this.#used.add(id)
     const delayMs = Math.max(0, this.#touchedAtMs + registryTimings.touchMs - clock.nowMs())

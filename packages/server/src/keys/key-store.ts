@@ -12,6 +12,9 @@ export const keyLimits = {
   publicKeysMax: 20,
 } as const
 
+/** Id of a key: the `kid` of tokens that are signed with the key's signing secret. */
+export const keyIdPattern = /^key_[a-z0-9]{16}$/
+
 /** Time limit of the read of all live keys. Part of the time in which a revocation takes effect. */
 const readTimeoutMs = 900
 

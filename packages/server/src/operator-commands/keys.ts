@@ -11,6 +11,7 @@ import {
   addPublicKey,
   endKeyRotation,
   insertKey,
+  keyIdPattern,
   keyLimits,
   type KeyRecord,
   listKeys,
@@ -46,7 +47,6 @@ const usage = `npm run keys -- <action>
 scopes: read (GET), write (everything else, and Chorus-As), admin (erase, deactivate, revoke tokens)
 `
 
-const keyIdPattern = /^key_[a-z0-9]{16}$/
 /** Pattern of the `kid` in the header of a token: printable ASCII without blanks. */
 const kidPattern = /^[!-~]{1,128}$/
 const urlMaxChars = 2_048
