@@ -181,10 +181,11 @@ async function buildClientTables() {
     .filter(({ auth }) => auth !== 'key')
     .sort((one, other) => (one.name < other.name ? -1 : 1))
   const lines = (entries) => entries.map(([name, value]) => `  ${keyOf(name)}: ${value},\n`).join('')
-  const routes = sorted.map(({ name, route: { method, path, bodyIs } }) => [
-    name,
-    `'${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}'`,
-  ])
+  const routes = sorted.map(({ name, route }) => {
+    if (route === undefined) return [name, 'undefined']
+    const { method, path, bodyIs } = route
+    return [name, `'${[method, path, ...(bodyIs === undefined ? [] : [bodyIs])].join(' ')}'`]
+  })
   const events = sorted.flatMap(({ name, event }) => (event === undefined ? [] : [[name, `'${event.name}'`]]))
   const fields = Object.entries(changeFields).map(([type, names]) => [
     type,
@@ -194,8 +195,8 @@ async function buildClientTables() {
     [
       'packages/client/src/wire/http-routes.ts',
       `/**
- * HTTP method and path of each command that users can send. Generated from packages/protocol/src/commands/ by
- * \`npm run docs\`. Do not edit.
+ * HTTP method and path of each command that users can send; undefined for a command of Socket.IO
+ * alone. Generated from packages/protocol/src/commands/ by \`npm run docs\`. Do not edit.
  */
 import type { Method, UserCommandName } from '@chorus/protocol'
 
@@ -205,7 +206,7 @@ import type { Method, UserCommandName } from '@chorus/protocol'
  */
 export type HttpRoute = \`\${Method} \${string}\`
 
-export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute } = {
+export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute | undefined } = {
 ${lines(routes)}}
 `,
     ],

@@ -172,7 +172,7 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: serverUrl }],
-    security: [{ session: [] }, { apiKey: [] }],
+    security: [{ session: [] }, { apiKey: [] }, { userToken: [] }],
     paths,
     components: {
       securitySchemes: {
@@ -181,6 +181,12 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
           type: 'http',
           scheme: 'bearer',
           description: 'Secret of an API key. The header `Chorus-As` names the user as whom the key acts.',
+        },
+        userToken: {
+          type: 'http',
+          scheme: 'bearer',
+          bearerFormat: 'JWT',
+          description: 'A token that an API key signed for a user. `Chorus-Device` names the session.',
         },
       },
       responses: {

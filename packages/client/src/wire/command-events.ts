@@ -6,6 +6,7 @@ import type { EventCommandName } from '@chorus/protocol'
 
 export const commandEvents: { readonly [Name in EventCommandName]: string } = {
   'add-reaction': 'react',
+  authenticate: 'authenticate',
   'delete-message': 'delete',
   'edit-message': 'edit',
   'mark-read': 'read',

@@ -138,7 +138,9 @@ export function toHttpRequest(
   name: UserCommandName,
   request: object,
 ): { readonly method: string; readonly path: string; readonly body: unknown } {
-  const [method = '', pattern = '', bodyIs] = httpRoutes[name].split(' ')
+  const route = httpRoutes[name]
+  if (route === undefined) throw new ChorusError('invalid', `unable to ${name}; it is a command of Socket.IO alone`)
+  const [method = '', pattern = '', bodyIs] = route.split(' ')
   const rest = new Map(Object.entries(request).filter(([, value]) => value !== undefined))
   const path = pattern.replace(/\{(\w+)\}/g, (_, field: string) => {
     const value: unknown = rest.get(field)

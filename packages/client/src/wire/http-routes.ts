@@ -1,6 +1,6 @@
 /**
- * HTTP method and path of each command that users can send. Generated from packages/protocol/src/commands/ by
- * `npm run docs`. Do not edit.
+ * HTTP method and path of each command that users can send; undefined for a command of Socket.IO
+ * alone. Generated from packages/protocol/src/commands/ by `npm run docs`. Do not edit.
  */
 import type { Method, UserCommandName } from '@chorus/protocol'
 
@@ -10,8 +10,9 @@ import type { Method, UserCommandName } from '@chorus/protocol'
  */
 export type HttpRoute = `${Method} ${string}`
 
-export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute } = {
+export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute | undefined } = {
   'add-reaction': 'PUT /v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}',
+  authenticate: undefined,
   'confirm-email': 'POST /v1/notifications/confirm',
   'create-conversation': 'POST /v1/conversations',
   'delete-message': 'DELETE /v1/conversations/{conversation}/messages/{seq}',

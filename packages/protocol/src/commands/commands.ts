@@ -3,6 +3,7 @@
  * the folders of this folder by `npm run docs`. Do not edit.
  */
 import { addReaction } from './messages/add-reaction.ts'
+import { authenticate } from './sessions/authenticate.ts'
 import { confirmEmail } from './users/confirm-email.ts'
 import { createConversation } from './conversations/create-conversation.ts'
 import { deleteMessage } from './messages/delete-message.ts'
@@ -46,6 +47,7 @@ import { watchPresence } from './live/watch-presence.ts'
 
 export const commands = {
   'add-reaction': addReaction,
+  authenticate,
   'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,

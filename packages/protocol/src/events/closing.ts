@@ -3,7 +3,16 @@ import * as z from 'zod'
 /**
  * Reason why the server closes a connection. Refused requests have the codes of errors.ts instead.
  */
-export const closingCodeSchema = z.enum(['slow', 'revoked', 'rate-limited', 'invalid', 'unavailable', 'stopping'])
+export const closingCodeSchema = z.enum([
+  'slow',
+  'revoked',
+  /** The user token has expired. */
+  'unauthenticated',
+  'rate-limited',
+  'invalid',
+  'unavailable',
+  'stopping',
+])
 
 /**
  * The last event before the server disconnects. `retry: later` asks the client to reconnect later;

@@ -96,12 +96,15 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
 
 /**
  * Updates the time of last use of these sessions. Leaves `xid` unchanged, so that no sweep reports
- * the sessions to other servers.
+ * the sessions to other servers. A session of a user token and a device expires when it is unused.
  */
 export async function touchSessions(database: Database, sessionIds: readonly Id[]): Promise<void> {
   await database.query({
-    text: `update sessions set last_used_at = greatest(last_used_at, now()) where id = any ($1::uuid[]) and revoked_at is null`,
-    values: [sessionIds],
+    text: `update sessions
+              set last_used_at = greatest(last_used_at, now()),
+                  expires_at = case when device is null then expires_at else now() + make_interval(days => $2) end
+            where id = any ($1::uuid[]) and revoked_at is null and expires_at > now()`,
+    values: [sessionIds, sessionLifetimeDays],
   })
 }
 

@@ -11,6 +11,7 @@ import { ChorusError } from '@chorus/protocol'
 import type { Id, Session, User } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
 import type { Clock, Timer } from '../support/clock.ts'
+import type { Credential } from '../support/credential.ts'
 import type { CachedSession, SessionCache } from './session-cache.ts'
 import { CookieSigner, readCookie, toUrlAlphabet } from './session-cookie.ts'
 
@@ -18,7 +19,9 @@ import { CookieSigner, readCookie, toUrlAlphabet } from './session-cookie.ts'
 export interface Identity {
   readonly sessionId: Id
   readonly userId: Id
-  /** Time until the session expires. */
+  /** Default: `cookie`. */
+  readonly credential?: Credential
+  /** Time until the session expires, or the token. */
   readonly expiresInMs: number
   readonly user: User
   /** Public record of the session, as sent to its user. */
@@ -133,15 +136,19 @@ export class Authenticator {
    * Returns the session of a request by its token (without the signature): from the cache if its
    * entry can be trusted, else from the database.
    */
-  async recognise(token: string): Promise<CachedSession | undefined> {
+  recognise(token: string): Promise<CachedSession | undefined> {
+    return this.recogniseHash(hashToken(token))
+  }
+
+  /** Like {@link recognise}, with the hash under which the session is stored. */
+  async recogniseHash(tokenHash: Buffer): Promise<CachedSession | undefined> {
     const cache = this.#cache
-    if (cache === undefined) return this.identify(token)
-    const tokenHash = hashToken(token)
+    if (cache === undefined) return this.#identifyHash(tokenHash)
     const cached = await cache.find(tokenHash)
     if (cached !== undefined) return cached
     const { epoch } = cache
     const askedAtMs = cache.nowMs()
-    const identity = await this.identify(token)
+    const identity = await this.#identifyHash(tokenHash)
     if (identity !== undefined) cache.remember(tokenHash, identity, askedAtMs, epoch)
     return identity
   }
@@ -152,13 +159,17 @@ export class Authenticator {
   }
 
   /** Returns the session of a token (without the signature) from the database. */
-  async identify(token: string): Promise<Identity | undefined> {
+  identify(token: string): Promise<Identity | undefined> {
+    return this.#identifyHash(hashToken(token))
+  }
+
+  async #identifyHash(tokenHash: Buffer): Promise<Identity | undefined> {
     let timer: Timer | undefined
     const late = new Promise<never>((_resolve, reject) => {
       timer = this.#clock.setTimer(() => reject(unavailable('the database does not answer')), lookUpMaxMs)
     })
     try {
-      return (await Promise.race([this.#lookUps.ask(hashToken(token)), late])) ?? undefined
+      return (await Promise.race([this.#lookUps.ask(tokenHash), late])) ?? undefined
     } finally {
       timer?.cancel()
     }

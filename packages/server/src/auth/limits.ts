@@ -39,6 +39,8 @@ export interface LimitSettings {
   readonly limitSignIns: number
   /** Maximum number of sign-ins and sign-ups per minute and address. */
   readonly limitSignInsAddress: number
+  /** Maximum number of users that tokens of one API key create per minute. */
+  readonly limitNewTokenUsers: number
   /** Maximum number of open connections per address. */
   readonly limitConnections: number
   /** Maximum number of connections opened per second and user. A burst may be ten times as many. */
@@ -55,6 +57,7 @@ export type LimitName =
   | 'connects-address'
   | 'sign-ins'
   | 'sign-ins-address'
+  | 'new-token-users'
   | 'connections'
 
 const keysMax = 100_000
@@ -211,6 +214,9 @@ export class Limits {
   /** Pairs of account and network with a recent successful sign-in. */
   readonly #knownNetworks = new RecentKeys<true>()
   readonly #signInsAddress: MinuteWindow | undefined
+  readonly #newTokenUsers: MinuteWindow | undefined
+  /** New sessions of user tokens by user. Each is a row, as each sign-in is. */
+  readonly #tokenSessions: MinuteWindow | undefined
   /** Bytes of input to parse. Counted only on this server, because only this server parses them. */
   readonly #inputBytes: TokenBucket
   readonly #connectionsMax: number
@@ -223,7 +229,7 @@ export class Limits {
     onRefusal: (limit: LimitName) => void = () => undefined,
     shared?: SharedLimits,
   ) {
-    const { limitSignIns, limitSignInsAddress, limitConnectsAddress } = settings
+    const { limitSignIns, limitSignInsAddress, limitNewTokenUsers, limitConnectsAddress } = settings
     const bucketOf = (perSecond: number, size: number): TokenBucket | undefined =>
       perSecond === 0 ? undefined : new TokenBucket(perSecond, size, clock)
     this.#clock = clock
@@ -242,6 +248,8 @@ export class Limits {
     this.#signIns = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns)
     this.#signInsWide = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
     this.#signInsAddress = limitSignInsAddress === 0 ? undefined : new MinuteWindow(limitSignInsAddress)
+    this.#newTokenUsers = limitNewTokenUsers === 0 ? undefined : new MinuteWindow(limitNewTokenUsers)
+    this.#tokenSessions = limitSignIns === 0 ? undefined : new MinuteWindow(limitSignIns * wideSignInsFactor)
     this.#inputBytes = new TokenBucket(inputLimits.bytesPerSecond, inputLimits.burstBytes, clock)
     this.#connectionsMax = settings.limitConnections === 0 ? Number.POSITIVE_INFINITY : settings.limitConnections
   }
@@ -388,6 +396,22 @@ export class Limits {
     const retryAfterMs = this.#signInsAddress?.take(network, this.#clock.nowMs()) ?? 0
     this.#refuseFor(retryAfterMs, 'sign-ins-address', what)
     this.#refuseFor((await this.#shared?.takeAttempt('address', network)) ?? 0, 'sign-ins-address', what)
+  }
+
+  /** Takes one user that a token of this API key creates. */
+  async takeNewTokenUser(keyId: string): Promise<void> {
+    const what = 'create the user; tokens of this API key name too many new users in a short time'
+    this.#refuseFor(this.#newTokenUsers?.take(keyId, this.#clock.nowMs()) ?? 0, 'new-token-users', what)
+    this.#refuseFor((await this.#shared?.takeAttempt('token-users', keyId)) ?? 0, 'new-token-users', what)
+  }
+
+  /**
+   * Takes one new session of a user token. A user gets as many as sign-ins of an account over all
+   * networks.
+   */
+  takeTokenSession(userId: string): void {
+    const retryAfterMs = this.#tokenSessions?.take(userId, this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'sign-ins', 'begin a session; too many new devices or connections without a device')
   }
 
   /**

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import { decideOrigin } from './origin.ts'
-import type { OriginHeaders, OriginUse } from './origin.ts'
+import type { OriginHeaders, OriginPolicy, OriginUse } from './origin.ts'
 
-const local = { publicUrl: undefined, allowedOrigins: [] }
-const behindTls = { publicUrl: 'https://chat.example', allowedOrigins: ['https://app.example'] }
+const local: OriginPolicy = { publicUrl: undefined, allowedOrigins: [], embedOrigins: [] }
+const behindTls: OriginPolicy = {
+  publicUrl: 'https://chat.example',
+  allowedOrigins: ['https://app.example'],
+  embedOrigins: ['https://shop.example'],
+}
 const uses: OriginUse[] = ['page', 'read', 'change']
 
-function isAllowed(headers: OriginHeaders, use: OriginUse, policy: typeof behindTls | typeof local = local): boolean {
+function isAllowed(headers: OriginHeaders, use: OriginUse, policy = local): boolean {
   return decideOrigin(headers, use, policy).allowed
 }
 
@@ -43,14 +47,15 @@ describe('the origin check with an Origin header', () => {
   })
 
   it('marks allowed origins of other hosts, which need CORS headers', () => {
-    expect(decideOrigin({ origin: 'https://app.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
-      allowed: true,
-      foreign: true,
-    })
-    expect(decideOrigin({ origin: 'https://chat.example', host: 'chat.example' }, 'read', behindTls)).toEqual({
-      allowed: true,
-      foreign: false,
-    })
+    for (const [name, from] of [
+      ['app', 'allowed'],
+      ['chat', 'own'],
+      ['shop', 'embed'],
+    ])
+      expect(decideOrigin({ origin: `https://${name}.example`, host: 'chat.example' }, 'read', behindTls)).toEqual({
+        allowed: true,
+        from,
+      })
   })
 
   it.each(['a b', '127.0.0.1:3000/x', 'evil.example@127.0.0.1:3000', ''])(

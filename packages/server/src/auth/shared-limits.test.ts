@@ -14,7 +14,14 @@ import { Limits, wideSignInsFactor } from './limits.ts'
 import { SharedLimits, reportLimits } from './shared-limits.ts'
 import { noLimits } from './testing/no-limits.ts'
 
-const settings = { ...noLimits, limitSends: 30, limitMembers: 20, limitSignIns: 10, limitSignInsAddress: 40 }
+const settings = {
+  ...noLimits,
+  limitSends: 30,
+  limitMembers: 20,
+  limitSignIns: 10,
+  limitSignInsAddress: 40,
+  limitNewTokenUsers: 20,
+}
 
 const kinds = {
   'one Redis': async () => {
@@ -68,6 +75,7 @@ describe.skipIf(!hasRedis()).each(Object.entries(kinds))('shared rate limits ove
       signIns,
       signInsWide,
       signInsAddress,
+      newTokenUsers: settings.limitNewTokenUsers,
       onReport: (outcome) => void outcomes.push(outcome),
     })
     ends.push(() => shared.stop())
@@ -254,7 +262,7 @@ describe('failed reports to the shared rate limits', () => {
   function build() {
     const clock = new ManualClock()
     const redis = new FlakyRedis()
-    const shared = new SharedLimits({ redis, clock, signIns: 0, signInsWide: 0, signInsAddress: 0 })
+    const shared = new SharedLimits({ redis, clock, signIns: 0, signInsWide: 0, signInsAddress: 0, newTokenUsers: 0 })
     const pass = async (ms: number): Promise<void> => {
       for (let at = 0; at < ms; at += 100) {
         clock.advance(100)

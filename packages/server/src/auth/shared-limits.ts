@@ -112,8 +112,11 @@ interface Report {
   readonly sinceMs: number
 }
 
-/** Subject of a sign-in counter: an account at one network (`pair`), an account, or an address. */
-type AttemptKind = 'pair' | 'account' | 'address'
+/**
+ * Subject of a counter: an account at one network (`pair`), an account, an address, or the new
+ * users of an API key.
+ */
+type AttemptKind = 'pair' | 'account' | 'address' | 'token-users'
 
 export interface SharedLimitsOptions {
   readonly redis: Redis
@@ -123,6 +126,8 @@ export interface SharedLimitsOptions {
   /** Maximum number of sign-ins per minute and account, over all networks. */
   readonly signInsWide: number
   readonly signInsAddress: number
+  /** Maximum number of users that tokens of one API key create per minute. */
+  readonly newTokenUsers: number
   /** Called with the outcome of each report. */
   readonly onReport?: (outcome: 'answered' | 'failed' | 'dropped') => void
 }
@@ -140,7 +145,8 @@ export class SharedLimits {
   #isStopped = false
   #timer: Timer | undefined
 
-  constructor({ redis, clock, signIns, signInsWide, signInsAddress, onReport = () => undefined }: SharedLimitsOptions) {
+  constructor(options: SharedLimitsOptions) {
+    const { redis, clock, signIns, signInsWide, signInsAddress, newTokenUsers, onReport = () => undefined } = options
     this.#redis = redis
     this.#clock = clock
     this.#onReport = onReport
@@ -148,6 +154,7 @@ export class SharedLimits {
       pair: attemptLimiter(redis, redis.keyOf('limit:pair'), signIns),
       account: attemptLimiter(redis, redis.keyOf('limit:account'), signInsWide),
       address: attemptLimiter(redis, redis.keyOf('limit:address'), signInsAddress),
+      'token-users': attemptLimiter(redis, redis.keyOf('limit:token-users'), newTokenUsers),
     }
   }
 

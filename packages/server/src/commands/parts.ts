@@ -16,6 +16,8 @@ import type { MemberPair } from '../log/read-latest-pages.ts'
 import type { Batcher } from '../support/batcher.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
+import type { TokenSessions } from '../tokens/token-sessions.ts'
+import type { UserTokens } from '../tokens/user-tokens.ts'
 import type { IdentityParts } from './identity-parts.ts'
 
 /** Reads read markers, many in one statement. A result of null means that the user is no member. */
@@ -23,6 +25,8 @@ export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 
 export interface Parts extends IdentityParts {
   readonly serverName: string
+  readonly userTokens: UserTokens
+  readonly tokenSessions: TokenSessions
   readonly log: ChangeLog
   readonly cursors: CursorCodec
   readonly catchUp: CatchUp

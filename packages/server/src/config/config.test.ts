@@ -24,6 +24,16 @@ describe('the configuration', () => {
     expect(Object.isFrozen(config.allowedOrigins)).toBe(true)
   })
 
+  it('takes the audience of tokens from PUBLIC_URL', () => {
+    expect(readConfig({}).tokenAudience).toBeUndefined()
+    expect(readConfig({ PUBLIC_URL: 'https://chat.example/' }).tokenAudience).toBe('https://chat.example')
+  })
+
+  it('refuses an origin in both lists', () => {
+    const origins = { ALLOWED_ORIGINS: 'https://a.example', EMBED_ORIGINS: 'https://b.example,https://a.example/' }
+    expect(() => readConfig(origins)).toThrow('EMBED_ORIGINS is "https://a.example"; expected no origin of ALLOWED')
+  })
+
   it('treats an empty environment variable as unset', () => {
     expect(readConfig({ HOST: '', PORT: ' ', DATABASE_URL: '' })).toEqual(readConfig({}))
   })
@@ -38,6 +48,8 @@ describe('the configuration', () => {
       METRICS_PORT: '9090',
       PUBLIC_URL: 'https://chat.example/',
       ALLOWED_ORIGINS: 'https://a.example, http://localhost:5173',
+      EMBED_ORIGINS: 'https://shop.example',
+      TOKEN_AUDIENCE: 'chat',
       TRUSTED_PROXIES: '10.0.0.0/8,::1',
       SIGN_UP: 'closed',
       LIMIT_SENDS: '0',
@@ -52,6 +64,8 @@ describe('the configuration', () => {
       metricsPort: 9090,
       publicUrl: 'https://chat.example',
       allowedOrigins: ['https://a.example', 'http://localhost:5173'],
+      embedOrigins: ['https://shop.example'],
+      tokenAudience: 'chat',
       trustedProxies: ['10.0.0.0/8', '::1'],
       signUp: 'closed',
       limitSends: 0,

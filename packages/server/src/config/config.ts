@@ -222,6 +222,23 @@ export const settings = {
     absent: [],
     parse: parseOrigins,
   }),
+  embedOrigins: setting<readonly string[]>({
+    variable: 'EMBED_ORIGINS',
+    defaultText: 'none',
+    meaning:
+      'origins of pages that may use Chorus with a user token, separated by commas. Cookies of their requests are ignored',
+    expected: 'origins like https://shop.example, separated by commas',
+    absent: [],
+    parse: parseOrigins,
+  }),
+  tokenAudience: setting<string | undefined>({
+    variable: 'TOKEN_AUDIENCE',
+    defaultText: '`PUBLIC_URL`',
+    meaning: 'audience that the claim `aud` of a user token must contain, if the token has one',
+    expected: 'at most 200 characters without blanks',
+    absent: undefined,
+    parse: (text) => (/^[!-~]{1,200}$/.test(text) ? text : undefined),
+  }),
   trustedProxies: setting<readonly string[]>({
     variable: 'TRUSTED_PROXIES',
     defaultText: 'none',
@@ -298,6 +315,11 @@ export const settings = {
     'sign-ins per minute, account and network; an account gets five times as many over all networks',
   ),
   limitSignInsAddress: limitSetting('LIMIT_SIGN_INS_ADDRESS', 100, 'sign-ins and sign-ups per minute and IP address'),
+  limitNewTokenUsers: limitSetting(
+    'LIMIT_NEW_TOKEN_USERS',
+    1_000,
+    'users per minute that user tokens of one API key create',
+  ),
   limitConnections: limitSetting('LIMIT_CONNECTIONS', 200, 'open connections per IP address'),
   limitConnects: dependentLimitSetting(
     'LIMIT_CONNECTS',
@@ -478,6 +500,14 @@ export function readConfig(environment: Environment): Config {
       'expected MAIL_FROM and PUBLIC_URL to be set as well: mails need a sender and links',
     )
   }
+  const both = parsed.embedOrigins.find((origin) => parsed.allowedOrigins.includes(origin))
+  if (both !== undefined) {
+    refuse(
+      settings.embedOrigins,
+      both,
+      'expected no origin of ALLOWED_ORIGINS: cookies of its pages are either used or ignored',
+    )
+  }
   if (parsed.metricsPort !== undefined && parsed.metricsPort !== 0 && parsed.metricsPort === parsed.port) {
     refuse(settings.metricsPort, String(parsed.metricsPort), 'expected a port other than PORT')
   }
@@ -493,7 +523,9 @@ export function readConfig(environment: Environment): Config {
     limitStrangers: parsed.limitStrangers ?? (limitRequests === 0 ? 0 : defaultLimits.strangers),
     limitConnects: parsed.limitConnects ?? (limitConnections === 0 ? 0 : defaultLimits.connects),
     limitConnectsAddress: parsed.limitConnectsAddress ?? (limitConnections === 0 ? 0 : defaultLimits.connectsAddress),
+    tokenAudience: parsed.tokenAudience ?? parsed.publicUrl,
     allowedOrigins: Object.freeze([...parsed.allowedOrigins]),
+    embedOrigins: Object.freeze([...parsed.embedOrigins]),
     avatarOrigins: Object.freeze([...parsed.avatarOrigins]),
     trustedProxies: Object.freeze([...parsed.trustedProxies]),
   })

@@ -4,26 +4,13 @@
  */
 import { expect, it } from 'vitest'
 import { Limits } from '../auth/limits.ts'
+import { noLimits } from '../auth/testing/no-limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import { applyDeviceUpdate } from './apply-device-update.ts'
 import type { Parts } from '../commands/parts.ts'
 
 it('[LIM1] limits status updates received from other servers', () => {
-  const limits = new Limits(
-    {
-      limitSends: 0,
-      limitRequests: 3,
-      limitKeyRequests: 0,
-      limitSignIns: 0,
-      limitSignInsAddress: 0,
-      limitConnections: 0,
-      limitMembers: 0,
-      limitStrangers: 0,
-      limitConnects: 0,
-      limitConnectsAddress: 0,
-    },
-    new ManualClock(),
-  )
+  const limits = new Limits({ ...noLimits, limitRequests: 3 }, new ManualClock())
   const connection = { user: 'ada', status: 'online' }
   let updates = 0
   const parts = {

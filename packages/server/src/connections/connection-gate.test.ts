@@ -72,7 +72,12 @@ describe('the connection gate', () => {
       } as unknown as Authenticator
       const limits = new Limits(readConfig({ LIMIT_CONNECTIONS: '1' }), clock)
       const app = fastify({ logger: false })
-      addEventStream(app, { authenticator, limits, gate, addressOf: () => '192.0.2.1' })
+      addEventStream(app, {
+        authenticator,
+        parts: { ...node.parts, limits },
+        gate,
+        addressOf: () => '192.0.2.1',
+      })
       await app.listen({ host: '127.0.0.1', port: 0 })
       const { port } = app.server.address() as AddressInfo
       return {

@@ -63,6 +63,7 @@ export class ConnectionGate {
       id: this.#nextId++,
       user: identity.userId,
       session: identity.sessionId,
+      credential: identity.credential,
       transport,
       budget: this.#budget,
       expiresAtMs: this.#clock.nowMs() + identity.expiresInMs,
@@ -86,8 +87,9 @@ export class ConnectionGate {
    * one function per connection would cost memory.
    */
   readonly #forget = (closed: Connection): void => {
-    const { connections, presences, feeds, metrics } = this.#parts
+    const { connections, presences, feeds, metrics, tokenSessions } = this.#parts
     connections.delete(closed)
+    if (closed.credential === 'lone-token') tokenSessions.end(closed.session)
     feeds.detach(closed)
     presences.depart(closed)
     if (connections.ofUser(closed.user).size === 0) this.#bus.unsubscribe(`u:${closed.user}`)
@@ -95,14 +97,17 @@ export class ConnectionGate {
   }
 
   /**
-   * Closes connections whose session has expired (rule ACL2). Called once a second, because a timer
+   * Closes connections whose session or token has expired (rules ACL2, TOKEN3). Called once a second, because a timer
    * for each connection would cost more.
    */
   closeExpired(): void {
     const nowMs = this.#clock.nowMs()
-    for (const connection of this.#parts.connections)
-      if (connection.expiresAtMs <= nowMs)
+    for (const connection of this.#parts.connections) {
+      if (connection.expiresAtMs > nowMs) continue
+      if (connection.credential === 'cookie')
         connection.close('revoked', 'unable to keep the connection; the session has expired', 'never')
+      else connection.close('unauthenticated', 'unable to keep the connection; its token has expired', 'later')
+    }
   }
 
   /**

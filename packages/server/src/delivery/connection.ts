@@ -6,6 +6,7 @@
  * are sent as they happen. When `closed`, nothing is sent any more.
  */
 import type { ClosingCode, Id, Presence } from '@chorus/protocol'
+import type { Credential } from '../support/credential.ts'
 import { LazyMap, LazySet } from '../support/lazy-set.ts'
 import { type Answer, type Frame, frameOf, type Outgoing } from '../frames/frame.ts'
 import { Outbound, type OutboundBudget, type Transport, type TransportKind } from './outbound.ts'
@@ -21,7 +22,9 @@ export interface ConnectionOptions {
   readonly session: Id
   readonly transport: Transport
   readonly budget: OutboundBudget
-  /** Time when the session of the connection ends, on the server's clock. */
+  /** Default: `cookie`. */
+  readonly credential?: Credential | undefined
+  /** Time when the session or the token of the connection ends, on the server's clock. */
   readonly expiresAtMs: number
   readonly onClosed: (connection: Connection) => void
 }
@@ -42,7 +45,9 @@ export class Connection {
   readonly id: number
   readonly user: Id
   readonly session: Id
-  readonly expiresAtMs: number
+  readonly credential: Credential
+  /** A new token moves it. */
+  expiresAtMs: number
   readonly #transport: Transport
   readonly #outbound: Outbound
   readonly #onClosed: (connection: Connection) => void
@@ -90,10 +95,12 @@ export class Connection {
   /** Time when the connection was opened, on the server's clock. */
   openedAtMs = 0
 
-  constructor({ id, user, session, transport, budget, expiresAtMs, onClosed }: ConnectionOptions) {
+  constructor(options: ConnectionOptions) {
+    const { id, user, session, credential = 'cookie', transport, budget, expiresAtMs, onClosed } = options
     this.id = id
     this.user = user
     this.session = session
+    this.credential = credential
     this.expiresAtMs = expiresAtMs
     this.#transport = transport
     this.#onClosed = onClosed

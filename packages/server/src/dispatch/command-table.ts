@@ -5,6 +5,7 @@
  */
 import type { CommandTable } from '../commands/command.ts'
 import { addReaction } from '../commands/messages/add-reaction.ts'
+import { authenticate } from '../commands/sessions/authenticate.ts'
 import { confirmEmail } from '../commands/users/confirm-email.ts'
 import { createConversation } from '../commands/conversations/create-conversation.ts'
 import { deleteMessage } from '../commands/messages/delete-message.ts'
@@ -48,6 +49,7 @@ import { watchPresence } from '../commands/live/watch-presence.ts'
 
 export const commandTable: CommandTable = {
   'add-reaction': addReaction,
+  authenticate,
   'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,

@@ -62,6 +62,7 @@ describe('the cost of a command', () => {
     // These commands change something but append nothing to a log. All other commands that change
     // something must take from the budget `sends`.
     const requestsOnly = [
+      'authenticate',
       'mark-read',
       'revoke-session',
       'set-live-value',

@@ -2,10 +2,11 @@
  * The HTTP server: every command with a route, the operators' endpoints and the web application, on
  * one Fastify instance.
  *
- * A request passes these steps: origin (guard.ts) → API key, or cookie and session → limits on open
- * requests of its key, user or address (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can
- * end the request with an error of the protocol. Slow or endless requests are limited in bytes and
- * time, and so are responses that clients do not read.
+ * A request passes these steps: origin (guard.ts) → API key, user token, or cookie and session
+ * (key-credentials.ts, callers.ts) → limits on open requests of its key, user or address
+ * (open-requests.ts) → body (parse-json.ts) → schema → handler. Each step can end the request with
+ * an error of the protocol. Slow or endless requests are limited in bytes and time, and so are
+ * responses that clients do not read.
  */
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
@@ -20,6 +21,7 @@ import { findClientAddress, limitKeyOf, parseTrustedProxies } from '../support/a
 import { endSocket } from '../support/end-socket.ts'
 import type { Logger } from '../support/logger.ts'
 import type { Metrics } from '../support/metrics.ts'
+import { addBearer } from './callers.ts'
 import { addCommandRoutes } from './command-routes.ts'
 import { compressAnswers } from './compress-answers.ts'
 import { addGuard } from './guard.ts'
@@ -48,7 +50,7 @@ const socketsMax = 60_000
 const pathPartMaxChars = 9 * limits.externalIdMaxChars
 
 export interface HttpAppOptions {
-  readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'avatarOrigins' | 'trustedProxies'>
+  readonly config: Pick<Config, 'publicUrl' | 'allowedOrigins' | 'embedOrigins' | 'avatarOrigins' | 'trustedProxies'>
   readonly parts: Parts
   readonly handlers: CommandHandlers
   readonly authenticator: Authenticator
@@ -96,6 +98,7 @@ export async function buildHttpApp(options: HttpAppOptions): Promise<FastifyInst
   })
   const paths = new KnownPaths()
   paths.watch(app)
+  addBearer(app)
   addGuard(app, config, metrics)
   addMeasurements(app, metrics, logger)
 

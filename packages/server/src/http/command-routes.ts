@@ -1,6 +1,6 @@
 /**
  * The HTTP routes of all commands. For each request, the server finds the caller (the user of a
- * session, an API key, or neither) and takes the caller's limits before it reads the body.
+ * session or of a token, an API key, or neither) and takes the caller's limits before it reads the body.
  */
 import { ChorusError, type CommandAuth, commands, limits } from '@chorus/protocol'
 import type { CommandName, RouteDefinition } from '@chorus/protocol'
@@ -9,15 +9,17 @@ import type { Authenticator } from '../auth/authenticator.ts'
 import type { Actor, CommandContext, CommandHandler, CommandHandlers } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import { parseInput, verbOf } from '../dispatch/parse-input.ts'
+import { readUserAgent } from '../auth/user-agent.ts'
 import { takeBudget } from '../dispatch/weigh-command.ts'
 import { limitKeyOf } from '../support/address.ts'
 import type { Metrics } from '../support/metrics.ts'
+import { findTokenCaller, signInFirst } from './callers.ts'
 import { type HttpAnswer, runOnce } from './idempotency.ts'
 import { actorOfKey, requireScope } from './key-credentials.ts'
 import { countRequest, type OpenRequests } from './open-requests.ts'
 import { noteBegin } from './problem.ts'
 import { createInputReader } from './read-input.ts'
-import { createCookieJar, userAgentOf } from './sessions.ts'
+import { createCookieJar } from './sessions.ts'
 
 /**
  * Maximum body size of a request without a session. Its largest content is a handle, a password and
@@ -80,23 +82,29 @@ interface Admission extends RouteOptions {
   readonly bodyMaxBytes: number
 }
 
-/** Takes the limits of the caller. Throws if the caller may not use the command. */
-function admit(
+/** Finds the caller and takes their limits. Throws if the caller may not use the command. */
+async function admit(
   name: CommandName,
   request: FastifyRequest,
   reply: FastifyReply,
-  { parts, open, addressOf, auth, bodyMaxBytes }: Admission,
-): void {
-  const { apiKey: key } = request
-  const { actor } = request.session
-  const client = key?.id ?? actor?.userId ?? limitKeyOf(addressOf(request))
+  { parts, authenticator, open, addressOf, auth, bodyMaxBytes }: Admission,
+): Promise<void> {
+  const { apiKey: key, bearer } = request
+  const address = addressOf(request)
+  // A command that needs no session ignores a token, as it ignores a cookie.
+  const actor =
+    key === undefined && bearer !== undefined && auth === 'session'
+      ? await findTokenCaller(request, bearer, { parts, authenticator, address })
+      : request.session.actor
+  request.caller = actor
+  const client = key?.id ?? actor?.userId ?? limitKeyOf(address)
   if (auth !== 'none' || actor !== undefined) countRequest(open, client, request, reply.raw)
   if (key !== undefined) parts.limits.takeKeyRequest(key.id)
   if (hasBody(request)) parts.limits.takeBytes(client, bodyBytesOf(request, bodyMaxBytes))
   if (key !== undefined) requireScope(request, name, key)
   else if (auth === 'key') throw new ChorusError('unauthenticated', `unable to ${verbOf(name)}; send an API key`)
   else if (auth === 'session') {
-    if (actor === undefined) throw new ChorusError('unauthenticated', `unable to ${verbOf(name)}; sign in first`)
+    if (actor === undefined) throw signInFirst(request, verbOf(name))
     takeBudget(parts.limits, name, actor.userId)
   }
 }
@@ -107,13 +115,13 @@ async function contextOf(
   reply: FastifyReply,
   { parts, authenticator, addressOf }: RouteOptions,
 ): Promise<CommandContext> {
-  const common = { parts, address: addressOf(request), userAgent: userAgentOf(request) }
+  const common = { parts, address: addressOf(request), userAgent: readUserAgent(request.headers['user-agent']) }
   const { apiKey: key } = request
   if (key !== undefined) return { ...common, actor: await actorOfKey(request, name, key, parts), key }
   return {
     ...common,
-    actor: request.session.actor ?? nobody,
-    cookies: createCookieJar(request, reply, authenticator),
+    actor: request.caller ?? nobody,
+    ...(!request.ignoresCookies && { cookies: createCookieJar(request, reply, authenticator) }),
   }
 }
 

@@ -10,15 +10,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ChorusError, limits } from '@chorus/protocol'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Authenticator } from '../auth/authenticator.ts'
-import type { Limits } from '../auth/limits.ts'
+import type { Authenticator, Identity } from '../auth/authenticator.ts'
+import { readDevice } from '../auth/bearer.ts'
+import { readUserAgent } from '../auth/user-agent.ts'
+import type { Parts } from '../commands/parts.ts'
 import { Answer, type Frame, type Outgoing } from '../frames/frame.ts'
 import type { Transport } from '../delivery/outbound.ts'
 import type { ConnectionGate } from '../connections/connection-gate.ts'
+import { limitKeyOf } from '../support/address.ts'
+import type { VerifiedToken } from '../tokens/token-cache.ts'
+import { signInFirst } from './callers.ts'
 
 export interface EventStreamOptions {
   readonly authenticator: Authenticator
-  readonly limits: Limits
+  readonly parts: Pick<Parts, 'limits' | 'userTokens' | 'tokenSessions'>
   readonly gate: ConnectionGate
   readonly addressOf: (request: IncomingMessage) => string
 }
@@ -38,8 +43,22 @@ const defaultRetryMs = 2_000
 
 export function addEventStream(
   app: FastifyInstance,
-  { authenticator, limits: rates, gate, addressOf }: EventStreamOptions,
+  { authenticator, parts, gate, addressOf }: EventStreamOptions,
 ): void {
+  const { limits: rates } = parts
+  async function beginSession(
+    token: VerifiedToken,
+    device: string | undefined,
+    request: FastifyRequest,
+    release: () => void,
+  ): Promise<Identity> {
+    try {
+      return await parts.tokenSessions.open(token, { device, userAgent: readUserAgent(request.headers['user-agent']) })
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
   // A browser's EventSource never reconnects after a response that is not an event stream. So a
   // browser gets a temporary refusal as a short event stream, and reconnects later. Behind a load
   // balancer, only a rate limit is sent like this. Any other refusal keeps its error status, so
@@ -59,12 +78,18 @@ export function addEventStream(
     if (accept !== undefined && !/text\/event-stream|\*\/\*|text\/\*/i.test(accept)) {
       throw new ChorusError('unsupported', 'unable to open the stream; Accept must allow text/event-stream')
     }
-    rates.takeConnectFrom(addressOf(request.raw))
-    const identity = await authenticator.authenticate(request.headers.cookie)
-    if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to open the stream; sign in first')
-    rates.takeRequest(identity.userId)
-    rates.takeConnect(identity.userId)
-    const release = rates.openConnection(addressOf(request.raw))
+    const address = addressOf(request.raw)
+    const device = readDevice(request.headers['chorus-device'])
+    rates.takeConnectFrom(address)
+    const { bearer } = request
+    const token = bearer === undefined ? undefined : await parts.userTokens.check(bearer, limitKeyOf(address))
+    const signedIn = token === undefined ? await authenticator.authenticate(request.headers.cookie) : undefined
+    const userId = (token ?? signedIn)?.userId
+    if (userId === undefined) throw signInFirst(request, 'open the stream')
+    rates.takeRequest(userId)
+    rates.takeConnect(userId)
+    const release = rates.openConnection(address)
+    const identity = signedIn ?? (await beginSession(token as VerifiedToken, device, request, release))
 
     const inherited = reply.getHeaders()
     reply.hijack()

@@ -1,13 +1,15 @@
 /**
  * Checks the origin of every request before anything else (auth/origin.ts), and sets the security
- * headers. Besides the server's own pages, only pages of ALLOWED_ORIGINS may read responses (CORS).
- * No other Origin is repeated in a response header.
+ * headers. Besides the server's own pages, only pages of ALLOWED_ORIGINS, with cookies, and of
+ * EMBED_ORIGINS, without, may read responses (CORS). No other Origin is repeated in a response
+ * header.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance } from 'fastify'
-import { decideOrigin } from '../auth/origin.ts'
+import { allowedHeaders, decideOrigin } from '../auth/origin.ts'
 import type { OriginPolicy, OriginUse } from '../auth/origin.ts'
 import type { Metrics } from '../support/metrics.ts'
+import { ignoreCookies } from './callers.ts'
 
 /**
  * Returns the Content-Security-Policy header. Pictures may only come from this server and
@@ -62,16 +64,15 @@ export function addGuard(app: FastifyInstance, policy: GuardPolicy, metrics: Met
     }
     void reply.header('vary', 'Origin')
     const { origin } = request.headers
-    if (!decision.foreign || origin === undefined) return
-    void reply
-      .header('access-control-allow-origin', origin)
-      .header('access-control-allow-credentials', 'true')
-      .header('access-control-expose-headers', 'Retry-After')
+    if (decision.from === 'own' || origin === undefined) return
+    void reply.header('access-control-allow-origin', origin).header('access-control-expose-headers', 'Retry-After')
+    if (decision.from === 'allowed') void reply.header('access-control-allow-credentials', 'true')
+    else ignoreCookies(request)
     if (request.method !== 'OPTIONS' || request.headers['access-control-request-method'] === undefined) return
     return reply
       .code(204)
       .header('access-control-allow-methods', 'GET, POST, PUT, PATCH, DELETE')
-      .header('access-control-allow-headers', 'Content-Type, Last-Event-ID')
+      .header('access-control-allow-headers', allowedHeaders[decision.from])
       .header('access-control-max-age', '600')
       .send()
   })

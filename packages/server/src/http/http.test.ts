@@ -433,8 +433,8 @@ describe('HTTP responses', () => {
   it('[ACK2] answers unavailable when the session cannot be checked', async () => {
     await withApp({}, async (other) => {
       const me = await other.signUp('asked-in-vain')
-      const real = other.authenticator.identify.bind(other.authenticator)
-      other.authenticator.identify = () => Promise.reject(new DatabaseError('lost', new Error('x')))
+      const real = other.authenticator.recognise.bind(other.authenticator)
+      other.authenticator.recognise = () => Promise.reject(new DatabaseError('lost', new Error('x')))
       for (const [method, body] of [
         ['GET', undefined],
         ['DELETE', undefined],
@@ -443,7 +443,7 @@ describe('HTTP responses', () => {
         expect([response.statusCode, response.json().code]).toEqual([503, 'unavailable'])
         expect(response.headers['retry-after']).toBe('1')
       }
-      other.authenticator.identify = real
+      other.authenticator.recognise = real
       expect((await other.ask('GET', '/v1/session', undefined, { cookie: me.cookie })).statusCode).toBe(200)
     })
   })

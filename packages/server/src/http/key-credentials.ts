@@ -38,8 +38,6 @@ export function addKeyCredentials(app: FastifyInstance, { keys }: Pick<Parts, 'k
     if (key === undefined)
       throw new ChorusError('unauthenticated', 'unable to answer; the API key is unknown, ended or revoked')
     request.apiKey = key
-    // The hooks of sessions run next. They must find no session, because its user is another actor.
-    delete request.headers.cookie
   })
 }
 

@@ -3,13 +3,13 @@
  * valid (auth/session-store.ts). A client that is not signed in gets no cookie. The cookie
  * changes only at sign-in, always to a new id, and never through use.
  */
-import { showsSomething, toOneLine } from '@chorus/protocol'
 import { fastifyCookie } from '@fastify/cookie'
 import { fastifySession } from '@fastify/session'
 import { v7 as uuidv7 } from 'uuid'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticator } from '../auth/authenticator.ts'
 import { ServerSessionStore } from '../auth/session-store.ts'
+import { readUserAgent } from '../auth/user-agent.ts'
 import type { CookieJar } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import { insertSession, revokeSessionByToken, sessionLifetimeDays } from '../accounts/sessions.ts'
@@ -64,14 +64,6 @@ export async function addSessions(
   })
 }
 
-const userAgentMaxChars = 256
-
-/** Returns the name of the device for the list of sessions: one line with visible text, or null. */
-export function userAgentOf(request: FastifyRequest): string | null {
-  const line = toOneLine(request.headers['user-agent'] ?? '').slice(0, userAgentMaxChars)
-  return showsSomething(line) ? line : null
-}
-
 export function createCookieJar(request: FastifyRequest, reply: FastifyReply, authenticator: Authenticator): CookieJar {
   return {
     signIn: async (userId) => {
@@ -80,7 +72,7 @@ export function createCookieJar(request: FastifyRequest, reply: FastifyReply, au
       await request.session.regenerate()
       const actor = { userId, sessionId: uuidv7() }
       request.session.actor = actor
-      request.session.userAgent = userAgentOf(request)
+      request.session.userAgent = readUserAgent(request.headers['user-agent'])
       await request.session.save()
       // Remove the old cookie from the request. Otherwise the session plugin would also send a
       // header that clears it, and some clients obey only the first of two Set-Cookie headers.

@@ -10,11 +10,14 @@ import { ChorusError, limits } from '@chorus/protocol'
 import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
 import type { Authenticator, Identity } from '../auth/authenticator.ts'
-import { decideOrigin, type OriginPolicy } from '../auth/origin.ts'
+import { readDevice } from '../auth/bearer.ts'
+import { allowedHeaders, decideOrigin, type OriginPolicy } from '../auth/origin.ts'
+import { readUserAgent } from '../auth/user-agent.ts'
 import type { CommandHandlers } from '../commands/command.ts'
 import type { Parts } from '../commands/parts.ts'
 import { endSocket } from '../support/end-socket.ts'
 import { problemHeaders } from '../support/problem-headers.ts'
+import { limitKeyOf } from '../support/address.ts'
 import type { ConnectionGate } from '../connections/connection-gate.ts'
 import { createDispatch } from './dispatch.ts'
 import { ignoreForeignUpgrades } from './ignored-upgrades.ts'
@@ -208,26 +211,46 @@ function takePlace({ parts, addressOf }: SocketServerOptions, request: IncomingM
 }
 
 /** Authenticates a client and checks its limits. Throws an error of the protocol. */
-async function admit(
-  { authenticator, gate, parts }: SocketServerOptions,
-  socket: Socket,
-  place: Place | undefined,
-): Promise<void> {
+async function admit(options: SocketServerOptions, socket: Socket, place: Place | undefined): Promise<void> {
+  const { gate } = options
   if (gate.refusal !== undefined) throw gate.refusal
   if (place === undefined) throw new Error('a connection arrived without a reserved place')
   if (place.kind === 'refused') throw place.error
   if (place.isUsed) throw new ChorusError('invalid', 'unable to connect; this transport has a connection already')
-  const { token } = socket.handshake.auth as { token?: unknown }
-  if (token !== undefined)
-    throw new ChorusError('unauthenticated', 'unable to connect; user tokens are not accepted yet')
   // The place is marked as used before the session look-up. So a hundred CONNECT packets of one
   // connection in one turn of the event loop cost only one look-up.
   place.isUsed = true
-  const identity = await authenticator.authenticate(socket.request.headers.cookie)
-  if (identity === undefined) throw new ChorusError('unauthenticated', 'unable to connect; sign in first')
-  parts.limits.takeConnect(identity.userId)
+  const identity = await identify(options, socket)
   const admitted: Admitted = { identity }
   socket.data = admitted
+}
+
+/**
+ * Returns the identity of the client: by its user token, or by its cookie. A page of EMBED_ORIGINS
+ * cannot use cookies.
+ */
+async function identify(
+  { authenticator, parts, originPolicy, addressOf }: SocketServerOptions,
+  { handshake, request }: Socket,
+): Promise<Identity> {
+  const { token, device } = handshake.auth as { readonly token?: unknown; readonly device?: unknown }
+  if (token === undefined) {
+    const decision = decideOrigin(request.headers, 'read', originPolicy)
+    const isEmbedded = decision.allowed && decision.from === 'embed'
+    const identity = isEmbedded ? undefined : await authenticator.authenticate(request.headers.cookie)
+    if (identity !== undefined) {
+      parts.limits.takeConnect(identity.userId)
+      return identity
+    }
+    const reason = isEmbedded ? 'send a user token in auth' : 'sign in first'
+    throw new ChorusError('unauthenticated', `unable to connect; ${reason}`)
+  }
+  if (typeof token !== 'string') throw new ChorusError('invalid', 'unable to connect; the token is not text')
+  const known = readDevice(device)
+  const verified = await parts.userTokens.check(token, limitKeyOf(addressOf(request)))
+  parts.limits.takeConnect(verified.userId)
+  const userAgent = readUserAgent(request.headers['user-agent'])
+  return parts.tokenSessions.open(verified, { device: known, userAgent })
 }
 
 function toHandshakeError(parts: Parts, error: unknown): Error {
@@ -309,17 +332,33 @@ function refuseForeignUpgrades(httpServer: HttpServer, { originPolicy }: SocketS
 }
 
 /**
- * Sets CORS headers so that only pages of ALLOWED_ORIGINS may poll with cookies from another
- * origin.
+ * Sets CORS headers so that only pages of ALLOWED_ORIGINS, with cookies, and of EMBED_ORIGINS,
+ * without, may poll from another origin.
  */
 function allowOrigins(server: Server, policy: OriginPolicy): void {
   const setHeaders = (headers: Record<string, string>, request: IncomingMessage): void => {
     const { origin } = request.headers
-    if (origin === undefined || !policy.allowedOrigins.includes(origin)) return
+    const decision = decideOrigin(request.headers, 'read', policy)
+    if (origin === undefined || !decision.allowed || decision.from === 'own') return
     headers['access-control-allow-origin'] = origin
-    headers['access-control-allow-credentials'] = 'true'
+    if (decision.from === 'allowed') headers['access-control-allow-credentials'] = 'true'
     headers.vary = 'Origin'
   }
+  server.engine.use((request: IncomingMessage, response: ServerResponse, next: () => void) => {
+    const decision = decideOrigin(request.headers, 'read', policy)
+    // Clients that set headers of their own ask first. Engine.IO would refuse the method.
+    if (request.method !== 'OPTIONS' || !decision.allowed || decision.from === 'own') {
+      next()
+      return
+    }
+    const headers: Record<string, string> = {
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': allowedHeaders[decision.from],
+      'access-control-max-age': '600',
+    }
+    setHeaders(headers, request)
+    response.writeHead(204, headers).end()
+  })
   server.engine.on('initial_headers', setHeaders)
   server.engine.on('headers', setHeaders)
 }

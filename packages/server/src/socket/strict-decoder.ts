@@ -9,8 +9,11 @@ import { Decoder } from 'socket.io-parser'
 export const decoderLimits = {
   /** Maximum number of packets. A client needs one CONNECT and one DISCONNECT. */
   packetsMax: 16,
-  /** Maximum length of a packet. CONNECT carries a cursor of at most 1 024 characters. */
-  packetMaxChars: 8_192,
+  /**
+   * Maximum length of a packet. CONNECT carries a cursor of at most 1 024 characters and a user token
+   * of at most 8 192.
+   */
+  packetMaxChars: 16_384,
 } as const
 
 const connect = '0'

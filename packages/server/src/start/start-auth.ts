@@ -1,6 +1,6 @@
 /**
- * Starts password checks, rate limits, the list of revoked sessions, the list of live API keys, and
- * the authenticator with its cache of sessions.
+ * Starts password checks, rate limits, the list of revoked sessions, the list of live API keys,
+ * user tokens, and the authenticator with its cache of sessions.
  */
 import { findSessions, readRecentRevocations, touchSessions } from '../accounts/sessions.ts'
 import { Authenticator, cookieNameFor } from '../auth/authenticator.ts'
@@ -15,19 +15,23 @@ import { readLiveKeys, touchKeys } from '../keys/key-store.ts'
 import type { StartContext } from './start-context.ts'
 import type { RedisParts } from './start-redis.ts'
 import type { Store } from './start-store.ts'
+import { startTokens, type Tokens } from './start-tokens.ts'
 
 export interface Auth {
   readonly passwords: Passwords
   readonly limits: Limits
   readonly revocations: RecentRevocations
   readonly keys: KeyRegistry
+  readonly tokens: Tokens
 }
 
 export async function startAuth(
-  { config, logger, clock, lifecycle, metrics }: StartContext,
-  { database }: Store,
+  context: StartContext,
+  store: Store,
   redisParts: RedisParts | undefined,
 ): Promise<Auth> {
+  const { config, logger, clock, lifecycle, metrics } = context
+  const { database } = store
   const passwords = await Passwords.create({ onHash: (seconds) => metrics.passwordSeconds.observe(seconds) })
   const sharedLimits =
     redisParts &&
@@ -37,6 +41,7 @@ export async function startAuth(
       signIns: config.limitSignIns,
       signInsWide: config.limitSignIns * wideSignInsFactor,
       signInsAddress: config.limitSignInsAddress,
+      newTokenUsers: config.limitNewTokenUsers,
       onReport: (outcome) => metrics.limitReports.inc({ outcome }),
     })
   await lifecycle.start({ name: 'limits', stop: async () => sharedLimits?.stop() })
@@ -54,7 +59,7 @@ export async function startAuth(
     onProblem: (problem) => logger.warn({ err: problem }, 'unable to store when API keys were last used'),
   })
   await lifecycle.start({ name: 'keys', stop: () => keys.stop() })
-  return { passwords, limits, revocations, keys }
+  return { passwords, limits, revocations, keys, tokens: await startTokens(context, store, limits, keys) }
 }
 
 /**

@@ -96,6 +96,7 @@ export async function startDelivery(
     passwords: auth.passwords,
     keys: auth.keys,
     limits: auth.limits,
+    ...auth.tokens,
     mail: jobs.mail,
     announceRevoked: (sessions) => {
       endSessions(sessions)

@@ -53,7 +53,7 @@ export async function startEdges(
     health: () => health.ask(),
     isLeaving: isStopping,
     extend: (scope) => {
-      addEventStream(scope, { authenticator, limits: parts.limits, gate, addressOf })
+      addEventStream(scope, { authenticator, parts, gate, addressOf })
       addMailPages(scope, { database: store.database, limits: parts.limits, addressOf, key: delivery.mailKey })
     },
   })

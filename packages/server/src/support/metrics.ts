@@ -103,6 +103,16 @@ export class Metrics {
     'Bytes that clients have not read yet. A frame shared by several connections counts once.',
     [],
   )
+  readonly tokenChecks = this.#counter(
+    'chorus_token_checks_total',
+    'Checks of user tokens, by outcome: cached (known from an earlier check), verified or refused.',
+    ['outcome'],
+  )
+  readonly keySetLoads = this.#counter(
+    'chorus_key_set_loads_total',
+    'Loads of sets of public keys (JWKS) that verify user tokens, by outcome: loaded or failed. Stale keys are used for a day.',
+    ['outcome'],
+  )
   readonly slowCloses = this.#counter(
     'chorus_slow_closes_total',
     'Connections closed because the client did not read what the server sent.',

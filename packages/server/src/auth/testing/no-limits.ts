@@ -9,6 +9,7 @@ export const noLimits: LimitSettings = {
   limitStrangers: 0,
   limitSignIns: 0,
   limitSignInsAddress: 0,
+  limitNewTokenUsers: 0,
   limitConnections: 0,
   limitConnects: 0,
   limitConnectsAddress: 0,

@@ -6,12 +6,14 @@ import type { Id } from '@chorus/protocol'
 import { smallWrite } from '../command-cost.ts'
 import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
+import { requireSession } from '../require-session.ts'
 
 export const setStatus: Command<'set-status'> = {
   cost: { budget: 'requests', requests: smallWrite },
   run: async ({ parts, actor, connection }, { status }) => {
-    const { userId: user, sessionId: session } = actor
+    const { userId: user } = actor
     if (connection === undefined) {
+      const session = requireSession(actor)
       parts.feeds.announceDevice({ user, session, status })
       setStatusOfSession(parts, user, session, status)
     } else {

@@ -28,8 +28,9 @@ export const watchPresence: Command<'watch-presence'> = {
     if (connection !== undefined) return { presence: await watch(parts, user, users, [connection]) }
     // Over plain HTTP, the watch list is for the session's event streams, which cannot send
     // commands themselves. The streams may be at any server.
-    // An API key has no session, and so no streams.
-    if (session !== '') parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
+    // An API key, and a user token without a device, have no session, and so no streams.
+    if (session === '') return { presence: await watch(parts, user, users, []) }
+    parts.feeds.announceDevice({ user, session, watched: [...new Set(users)] })
     return { presence: await watch(parts, user, users, streamsOf(parts, user, session)) }
   },
 }

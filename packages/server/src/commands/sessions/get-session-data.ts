@@ -4,12 +4,13 @@
  */
 import { readSessionData } from '../../accounts/sessions.ts'
 import type { Command } from '../command.ts'
+import { requireSession } from '../require-session.ts'
 import { sessionEndedError } from '../session-ended-error.ts'
 
 export const getSessionData: Command<'get-session-data'> = {
   cost: { budget: 'requests' },
   run: async ({ parts: { database }, actor }) => {
-    const data = await readSessionData(database, actor.sessionId)
+    const data = await readSessionData(database, requireSession(actor))
     if (data === undefined) throw sessionEndedError()
     return { data }
   },

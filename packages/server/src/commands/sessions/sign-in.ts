@@ -11,7 +11,7 @@ import type { CommandContext, Command, CookieJar } from '../command.ts'
 
 /** Returns access to the request's session cookie. Throws over Socket.IO, which has no cookies. */
 export function cookiesOf({ cookies }: CommandContext): CookieJar {
-  if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; use an HTTP request')
+  if (cookies === undefined) throw new ChorusError('invalid', 'unable to sign in; use an HTTP request with cookies')
   return cookies
 }
 

@@ -6,12 +6,13 @@ import { ChorusError, limits } from '@chorus/protocol'
 import { mergeSessionData } from '../../accounts/sessions.ts'
 import { smallWrite } from '../command-cost.ts'
 import type { Command } from '../command.ts'
+import { requireSession } from '../require-session.ts'
 import { sessionEndedError } from '../session-ended-error.ts'
 
 export const updateSessionData: Command<'update-session-data'> = {
   cost: { budget: 'requests', requests: smallWrite },
   run: async ({ parts: { database }, actor }, input) => {
-    const data = await mergeSessionData(database, actor.sessionId, input.data, limits.sessionDataMaxBytes)
+    const data = await mergeSessionData(database, requireSession(actor), input.data, limits.sessionDataMaxBytes)
     if (data === undefined) throw sessionEndedError()
     if (data === 'too-large') {
       throw new ChorusError(

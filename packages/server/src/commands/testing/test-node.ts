@@ -87,6 +87,8 @@ export class TestNode {
       keys: unused,
       limits: new Limits(noLimits, clock),
       mail: undefined,
+      userTokens: unused,
+      tokenSessions: unused,
       announceRevoked: unused,
       database,
       serverName: 'test',
