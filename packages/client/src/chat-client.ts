@@ -27,6 +27,7 @@ import { UserCache } from './users/users.ts'
 import { CookieJar } from './wire/cookie-jar.ts'
 import { createHttpApi, type HttpApi } from './wire/http-api.ts'
 import { parseServerUrl } from './wire/server-url.ts'
+import { LazyTokens } from './session/lazy-tokens.ts'
 import { Session } from './session/session.ts'
 import { SignedIn } from './session/signed-in.ts'
 import { systemClock } from './support/clock.ts'
@@ -49,6 +50,7 @@ class Client implements ChatClient {
   readonly #requests: Requests
   readonly #connection: Connection
   readonly #session: Session
+  readonly #tokens: LazyTokens | undefined
   readonly #storage: Cell<StorageState>
   readonly #data: Switch<DataState>
   readonly #list: Switch<readonly ConversationSummary[]>
@@ -71,11 +73,15 @@ class Client implements ChatClient {
     this.#data = createSwitch<DataState>('empty', { onError })
     this.#list = createSwitch<readonly ConversationSummary[]>([], { onError })
     this.#waiting = createSwitch<readonly OutboxItem[]>([], { onError })
+    const { getToken, fetch: send = (input, init) => globalThis.fetch(input, init) } = options
+    const tokens =
+      getToken && new LazyTokens({ getToken, fetch: send, store, clock, connection: () => this.#connection })
+    this.#tokens = tokens
     const jar = new CookieJar({}, () => this.#session.keepCookies())
     const http = createHttpApi({
       url,
       clock,
-      fetch: options.fetch ?? ((input, init) => globalThis.fetch(input, init)),
+      fetch: tokens === undefined ? send : async (input, init) => (await tokens.load()).fetch(input, init),
       cookieJar: jar,
       ...(userAgent !== undefined && { userAgent }),
     })
@@ -84,6 +90,7 @@ class Client implements ChatClient {
         case 'socket-io':
           return createSocketIoTransport({
             url,
+            tokens: tokens && (() => tokens.load()),
             headers: () => ({ ...jar.headers, ...(userAgent !== undefined && { 'user-agent': userAgent }) }),
           })
         case 'sse':
@@ -95,6 +102,7 @@ class Client implements ChatClient {
       clock,
       signals: createDeviceSignals(clock),
       prepare: (isAfterFailure) => this.#session.prepare(isAfterFailure),
+      mayRenew: () => tokens?.loaded?.isRefused === false,
       cursor: () => this.#session.signedIn?.replica.cursor,
       onEvent: (event) => this.#onEvent(event),
       onError,
@@ -122,6 +130,7 @@ class Client implements ChatClient {
       ...parts,
       clock,
       jar,
+      tokens,
       open: (user, life) =>
         new SignedIn({
           ...parts,
@@ -318,6 +327,7 @@ class Client implements ChatClient {
   #onStatus(): void {
     const status = this.#connection.status.get()
     const { signedIn } = this.#session
+    this.#tokens?.loaded?.follow(this.#connection.isUsable)
     switch (status.state) {
       case 'ready':
         if (signedIn === undefined) return

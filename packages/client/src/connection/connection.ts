@@ -50,6 +50,8 @@ export interface ConnectionOptions {
    * neither is needed. A rejection is handled like a lost or refused link.
    */
   readonly prepare: (isAfterFailure: boolean) => Promise<void> | undefined
+  /** Returns whether another user token may be tried after the server refused one. */
+  readonly mayRenew?: () => boolean
   /** Returns the cursor up to which all changes were applied. Called for each new link. */
   readonly cursor: () => string | undefined
   /**
@@ -227,8 +229,7 @@ export class Connection {
       },
       (error: unknown) => {
         if (!isMine()) return
-        const end: LinkEnd = error instanceof ChorusError ? toLinkEnd(error) : { kind: 'lost' }
-        this.#onLost(end)
+        this.#onLost(this.#judge(error instanceof ChorusError ? toLinkEnd(error) : { kind: 'lost' }))
       },
     )
   }
@@ -309,7 +310,14 @@ export class Connection {
     }
   }
 
-  #onEnd(link: Link, end: LinkEnd): void {
+  /** Converts the refusal of a user token to a loss, while another token may be accepted. */
+  #judge(end: LinkEnd): LinkEnd {
+    const isLoss = end.kind === 'revoked' && end.mayRenew === true && this.#options.mayRenew?.() === true
+    return isLoss ? { kind: 'lost' } : end
+  }
+
+  #onEnd(link: Link, reported: LinkEnd): void {
+    const end = this.#judge(reported)
     // A link that ends with a retry delay has reached a server, so it does not count as a transport
     // that failed to open.
     if (!link.isOpen && (end.kind !== 'lost' || end.retryAfterMs === undefined)) this.#choice.failed()

@@ -17,9 +17,25 @@ export interface SocketIoTransportOptions {
    * Returns the headers to send where the platform allows it (Node): the cookie and the user agent.
    */
   readonly headers: () => Readonly<Record<string, string>>
+  /** Returns user tokens for the handshake. Default: cookies. */
+  readonly tokens?: (() => Promise<LinkTokens>) | undefined
 }
 
-export function createSocketIoTransport({ url, headers }: SocketIoTransportOptions): Transport {
+/** Credential of one link. */
+export interface TokenUse {
+  readonly token: string
+  /** Id of this device: the server keeps one session for each user and device. */
+  readonly device: string
+}
+
+export interface LinkTokens {
+  /** Returns the token to connect with. */
+  forLink(): Promise<TokenUse>
+  /** Notes whether the server has accepted the token. */
+  settle(token: string, isAccepted: boolean): void
+}
+
+export function createSocketIoTransport({ url, headers, tokens: loadTokens }: SocketIoTransportOptions): Transport {
   return {
     name: 'socket-io',
     connect: (cursor, handlers) => {
@@ -34,23 +50,29 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
       }
 
       const open = async (): Promise<void> => {
-        const { io } = await import('socket.io-client')
+        const [{ io }, tokens] = await Promise.all([import('socket.io-client'), loadTokens?.()])
+        const use = await tokens?.forLink()
         if (isOver) return
         const opened = io(url.origin, {
           path: `${url.path}/socket.io`,
           transports: ['websocket'],
           reconnection: false,
           forceNew: true,
-          withCredentials: true,
+          withCredentials: use === undefined,
           extraHeaders: { ...headers() },
-          auth: cursor === undefined ? {} : { cursor },
+          auth: { ...(cursor !== undefined && { cursor }), ...use },
           autoConnect: false,
         })
         socket = opened
         opened.on('connect', () => {
+          if (use !== undefined) tokens?.settle(use.token, true)
           if (!isOver) handlers.onOpen()
         })
-        opened.on('connect_error', (error: Error & { data?: unknown }) => end(toRefusal(error)))
+        opened.on('connect_error', (error: Error & { data?: unknown }) => {
+          const refusal = toRefusal(error)
+          if (use !== undefined && refusal.kind === 'revoked') tokens?.settle(use.token, false)
+          end(refusal)
+        })
         opened.on('disconnect', () => end({ kind: 'lost' }))
         opened.onAny((name: string, payload: unknown) => {
           const event = isOver ? undefined : toServerEvent(name, payload)
@@ -58,7 +80,7 @@ export function createSocketIoTransport({ url, headers }: SocketIoTransportOptio
         })
         opened.connect()
       }
-      open().catch(() => end({ kind: 'lost' }))
+      open().catch((error: unknown) => end(error instanceof ChorusError ? toLinkEnd(error) : { kind: 'lost' }))
 
       return {
         request: async <Name extends EventCommandName>(name: Name, request: CommandRequest<Name>) => {

@@ -35,8 +35,11 @@ export interface TransportHandlers {
 
 export type LinkEnd =
   | { readonly kind: 'lost'; readonly retryAfterMs?: number }
-  /** The server does not accept this session. The user must sign in again. */
-  | { readonly kind: 'revoked'; readonly message: string }
+  /**
+   * The server does not accept this session. The user must sign in again. With `mayRenew`, it did
+   * not accept the credential, and may accept another user token.
+   */
+  | { readonly kind: 'revoked'; readonly message: string; readonly mayRenew?: true }
   /** The server refused permanently. A retry is useless. */
   | { readonly kind: 'refused'; readonly message: string }
 
@@ -60,8 +63,11 @@ export function toLinkEnd(error: {
   retry: string
   retryAfterMs?: number | undefined
 }): LinkEnd {
-  if (error.code === 'unauthenticated' || error.code === 'revoked') return { kind: 'revoked', message: error.message }
-  if (error.retry === 'never') return { kind: 'refused', message: error.message }
+  const { code, message } = error
+  if (code === 'revoked') return { kind: 'revoked', message }
+  // When a connection ends because its token has expired, the server asks for a retry.
+  if (code === 'unauthenticated' && error.retry === 'never') return { kind: 'revoked', message, mayRenew: true }
+  if (error.retry === 'never') return { kind: 'refused', message }
   return error.retryAfterMs === undefined ? { kind: 'lost' } : { kind: 'lost', retryAfterMs: error.retryAfterMs }
 }
 

@@ -45,6 +45,16 @@ export interface ChatClientOptions {
    * nothing), `createIndexedDbStore()`, or `createFileStore()` from `@chorus/client/node`.
    */
   readonly store?: ChatStore
+  /**
+   * Returns a user token that the application's back end has signed for its signed-in user. With
+   * it, the client signs in by tokens instead of cookies, also on pages of other sites
+   * (`EMBED_ORIGINS`). It is called when a token is needed and before the token ends; the open
+   * connection stays open under the new token. When it rejects, it is called again after a
+   * back-off. When it rejects with a `ChorusError` of the code `unauthenticated`, or the server
+   * refuses four tokens in a row, the client is signed out with the reason `token-refused`; unsent
+   * messages stay, and `start()` begins again. When your user signs out, call `signOut()`.
+   */
+  readonly getToken?: () => Promise<string>
   /** Replacement for the global `fetch`, for instance in tests. */
   readonly fetch?: typeof fetch
   /**
@@ -85,9 +95,10 @@ export type SessionState =
 
 /**
  * Reason for being signed out. `asked`: the application called `signOut`, or no user has signed in
- * on this device. `revoked`: the server ended the session.
+ * on this device. `revoked`: the server ended the session. `token-refused`: the server
+ * accepts no token of `getToken`.
  */
-export type SignedOutReason = 'asked' | 'revoked'
+export type SignedOutReason = 'asked' | 'revoked' | 'token-refused'
 
 /**
  * State of the connection, for instance for a banner. Changes arrive immediately only in `ready`

@@ -159,6 +159,11 @@ export interface ChatStore {
   readAccount(): Promise<AccountRecord | undefined>
   /** Replaces the signed-in account, or deletes it with undefined. */
   writeAccount(account: AccountRecord | undefined): Promise<void>
+  /**
+   * Returns the id of this device. Stores `fresh` as the id if there is none yet. It stays when users
+   * sign out. If missing, each client is a device of its own.
+   */
+  readDevice?(fresh: string): Promise<string>
   /** Returns the local copy of a user, or undefined until a first load is complete. */
   readReplica(userId: string): Promise<ReplicaRecord | undefined>
   /** Returns the generation of a user's data, also when there is no complete data to read. */

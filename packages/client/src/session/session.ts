@@ -18,6 +18,7 @@ import { createSerialQueue } from '../support/serial-queue.ts'
 import type { UserCache } from '../users/users.ts'
 import { type CookieJar, keepsCookies } from '../wire/cookie-jar.ts'
 import type { HttpApi } from '../wire/http-api.ts'
+import type { LazyTokens } from './lazy-tokens.ts'
 import type { SignedIn } from './signed-in.ts'
 
 /** Maximum time that `stop` and `signOut` wait for the store. */
@@ -27,6 +28,8 @@ export interface SessionOptions {
   readonly clock: Clock
   readonly store: ChatStore
   readonly jar: CookieJar
+  /** User tokens of the application, which are used instead of cookies. */
+  readonly tokens: LazyTokens | undefined
   readonly requests: Requests
   readonly connection: Connection
   readonly users: UserCache
@@ -74,6 +77,7 @@ export class Session {
 
   async start(): Promise<void> {
     const run = this.#run
+    this.#options.tokens?.loaded?.restart()
     try {
       await this.#inTurn(async () => {
         run.assert('start')
@@ -113,6 +117,7 @@ export class Session {
   async signUp(request: { readonly handle: string; readonly password: string; readonly name: string }): Promise<User> {
     const run = this.#run
     return this.#inTurn(async () => {
+      this.#assertPasswords()
       await this.#api(run).call('sign-up', request)
       this.#assertCookie(run)
       const { user, session } = await this.#api(run).call('get-session', {})
@@ -124,6 +129,7 @@ export class Session {
   async signIn(request: { readonly handle: string; readonly password: string }): Promise<User> {
     const run = this.#run
     return this.#inTurn(async () => {
+      this.#assertPasswords()
       const { user, session } = await this.#api(run).call('sign-in', request)
       this.#assertCookie(run)
       await this.#switchTo(user, session, run)
@@ -211,12 +217,17 @@ export class Session {
     const signedIn = this.#signedIn
     this.#inTurn(async () => {
       if (this.#signedIn === signedIn && this.#options.connection.status.get().state === 'closed')
-        await this.#leave('revoked', false)
+        await this.#leave(this.#options.tokens?.loaded?.isRefused === true ? 'token-refused' : 'revoked', false)
     }).catch(this.#options.onError)
   }
 
   #api(life: Lifetime): HttpApi {
     return this.#options.requests.api(life)
+  }
+
+  #assertPasswords(): void {
+    if (this.#options.tokens !== undefined)
+      throw new ChorusError('invalid', 'unable to sign in; this client uses the tokens of getToken')
   }
 
   /**
@@ -243,8 +254,10 @@ export class Session {
     } catch (error) {
       if (run.isOver) return
       if (!(error instanceof ChorusError)) throw error
-      if (error.code === 'unauthenticated') this.#state.set({ status: 'signed-out', reason: 'asked' })
-      else {
+      if (error.code === 'unauthenticated') {
+        const reason = this.#options.tokens === undefined ? 'asked' : 'token-refused'
+        this.#state.set({ status: 'signed-out', reason })
+      } else {
         const delayMs = Math.min(30_000, 1_000 * 2 ** attempt) * (0.5 + run.clock.random() / 2)
         this.#cancelFind()
         this.#cancelFind = run.clock.after(Math.max(delayMs, error.retryAfterMs ?? 0), () => {

@@ -13,14 +13,19 @@ import { createCell, type Observable } from '../support/observable.ts'
 import type { StoredEntry, StoredPosition } from './store-merge.ts'
 
 interface Schema extends DBSchema {
-  /** The signed-in account, under the single key `account`. */
-  account: { key: string; value: AccountRecord }
+  /** The signed-in account under the key `account`, and the id of the device under `device`. */
+  account: { key: string; value: AccountRecord | DeviceRecord }
   /** Epoch, cursor and generation of the stored data, by user id. */
   positions: { key: string; value: StoredPosition }
   /** Conversations by user id and conversation id. */
   conversations: { key: [string, string]; value: StoredEntry }
   /** Pending messages by user id and clientId. */
   outbox: { key: [string, string]; value: OutboxRecord }
+}
+
+/** Id of this device. */
+export interface DeviceRecord {
+  readonly device: string
 }
 
 export type OpenDatabase = IDBPDatabase<Schema>

@@ -25,6 +25,7 @@ const fileVersion = 1
 interface FileContent {
   readonly version: number
   readonly account?: AccountRecord
+  readonly device?: string
   readonly users: {
     readonly [userId: string]: {
       readonly replica?: {
@@ -40,6 +41,7 @@ interface FileContent {
 
 interface State {
   account: AccountRecord | undefined
+  device: string | undefined
   readonly users: Map<string, UserData>
 }
 
@@ -84,6 +86,13 @@ export function createFileStore(path: string): ChatStore {
       state.account = account
       await save(state)
     },
+    readDevice: async (fresh) => {
+      const state = await load()
+      if (state.device !== undefined) return state.device
+      state.device = fresh
+      await save(state)
+      return fresh
+    },
     readReplica: async (userId) => toReplicaRecord(dataOf(await load(), userId)),
     readGeneration: async (userId) => dataOf(await load(), userId).position?.generation,
     commitReplica: async (userId, commit) => {
@@ -121,7 +130,7 @@ async function readState(path: string): Promise<State> {
     text = await readFile(path, 'utf8')
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-      return { account: undefined, users: new Map() }
+      return { account: undefined, device: undefined, users: new Map() }
     throw new ChorusError('unavailable', `unable to read ${path}; the file cannot be opened`, { cause: error })
   }
   try {
@@ -138,7 +147,7 @@ async function readState(path: string): Promise<State> {
         },
       ]
     })
-    return { account: content.account, users: new Map(users) }
+    return { account: content.account, device: content.device, users: new Map(users) }
   } catch (error) {
     // The damaged file is never overwritten: it may hold messages that were not sent.
     throw new ChorusError('invalid', `unable to read ${path}; it is not a store of this version`, { cause: error })
@@ -156,6 +165,7 @@ async function writeState(path: string, state: State): Promise<void> {
   const content: FileContent = {
     version: fileVersion,
     ...(state.account && { account: state.account }),
+    ...(state.device !== undefined && { device: state.device }),
     users: Object.fromEntries(users) as FileContent['users'],
   }
   await mkdir(dirname(path), { recursive: true })

@@ -8,8 +8,15 @@
  * written.
  */
 import { type Clock, systemClock } from '../support/clock.ts'
-import type { ChatStore, CommitOutcome, OutboxRecord, ReplicaCommit, ReplicaRecord } from '../model/store.ts'
-import { createIndexedDbDatabase, type OpenDatabase } from './indexeddb-database.ts'
+import type {
+  AccountRecord,
+  ChatStore,
+  CommitOutcome,
+  OutboxRecord,
+  ReplicaCommit,
+  ReplicaRecord,
+} from '../model/store.ts'
+import { createIndexedDbDatabase, type DeviceRecord, type OpenDatabase } from './indexeddb-database.ts'
 import { createMemoryStore } from './store-memory.ts'
 import { clearedPosition, judgeCommit, mayReplace, type StoredEntry, toRecords } from './store-merge.ts'
 
@@ -30,7 +37,7 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
     isShared: true,
     readAccount: () =>
       run(
-        (database) => database.get('account', 'account'),
+        async (database) => (await database.get('account', 'account')) as AccountRecord | undefined,
         () => memory.readAccount(),
       ),
     writeAccount: async (account) => {
@@ -38,6 +45,11 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
       if (account === undefined) await forget((database) => database.delete('account', 'account'))
       else await write((database) => database.put('account', account, 'account'))
     },
+    readDevice: (fresh) =>
+      run(
+        (database) => readDevice(database, fresh),
+        () => memory.readDevice?.(fresh) ?? Promise.resolve(fresh),
+      ),
     readReplica: (userId) =>
       run(
         (database) => readReplica(database, userId),
@@ -92,6 +104,15 @@ export function createIndexedDbStore(name = 'chorus', clock: Pick<Clock, 'after'
  */
 function rangeOf(userId: string): IDBKeyRange {
   return IDBKeyRange.bound([userId], [userId, []])
+}
+
+/** In one transaction, so that several tabs get one id. */
+async function readDevice(database: OpenDatabase, fresh: string): Promise<string> {
+  const { store, done } = database.transaction('account', 'readwrite')
+  const held = (await store.get('device')) as DeviceRecord | undefined
+  if (held === undefined) await store.put({ device: fresh }, 'device')
+  await done
+  return held?.device ?? fresh
 }
 
 async function readReplica(database: OpenDatabase, userId: string): Promise<ReplicaRecord | undefined> {

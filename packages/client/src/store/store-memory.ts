@@ -66,6 +66,7 @@ export function toOutboxRecords(data: UserData): readonly OutboxRecord[] {
  */
 export function createMemoryStore(): ChatStore {
   let account: AccountRecord | undefined
+  let device: string | undefined
   const users = new Map<string, UserData>()
   const dataOf = (userId: string): UserData => {
     const known = users.get(userId)
@@ -81,6 +82,10 @@ export function createMemoryStore(): ChatStore {
     writeAccount: (next) => {
       account = next
       return Promise.resolve()
+    },
+    readDevice: (fresh) => {
+      device ??= fresh
+      return Promise.resolve(device)
     },
     readReplica: (userId) => Promise.resolve(toReplicaRecord(dataOf(userId))),
     readGeneration: (userId) => Promise.resolve(dataOf(userId).position?.generation),
