@@ -32,6 +32,8 @@ export interface ApiKey {
   readonly publicKeys: readonly PublicKey[]
   /** URL of a JWK set. */
   readonly keySetUrl: string | undefined
+  /** Time at which the key ends, in ISO 8601. Undefined: never. */
+  readonly endsAt?: string | undefined
 }
 
 /** Public key that verifies user tokens. */
@@ -55,11 +57,12 @@ export async function readLiveKeys(database: Database): Promise<ApiKey[]> {
     readonly previous_signing_secret: string | null
     readonly public_keys: readonly PublicKey[] | null
     readonly url: string | null
+    readonly ends_at: string | null
   }>({
     name: 'read-live-keys',
     text: `select k.id, k.name, k.scopes, k.bot_user, encode(k.secret_hash, 'hex') as secret_hash,
                   encode(k.previous_secret_hash, 'hex') as previous_secret_hash, k.signing_secret,
-                  k.previous_signing_secret, s.url,
+                  k.previous_signing_secret, k.ends_at, s.url,
                   (select json_agg(json_build_object('kid', p.kid, 'jwk', p.jwk) order by p.kid)
                      from api_public_keys p where p.key_id = k.id) as public_keys
              from api_keys k left join api_key_sets s on s.key_id = k.id
@@ -75,6 +78,7 @@ export async function readLiveKeys(database: Database): Promise<ApiKey[]> {
     signingSecrets: [row.signing_secret, row.previous_signing_secret].filter((secret) => secret !== null),
     publicKeys: row.public_keys ?? [],
     keySetUrl: row.url ?? undefined,
+    endsAt: row.ends_at ?? undefined,
   }))
 }
 

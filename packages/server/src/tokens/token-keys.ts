@@ -1,6 +1,6 @@
 /**
- * Finds the keys that may verify a token, by its `kid`: the id of an API key, or the kid of a public
- * key in exactly one registered set. Only keys whose type has the algorithm of the header are
+ * Finds the keys that may verify a token, by its `kid`: the id of an API key, or the kid of a
+ * public key in exactly one registered set. Only keys whose type has the algorithm of the header are
  * returned. Keys of revoked API keys are gone within half a second (keys/key-registry.ts).
  */
 import type { KeyRegistry } from '../keys/key-registry.ts'
@@ -16,6 +16,12 @@ export class TokenKeys {
   constructor(registry: Pick<KeyRegistry, 'live'>, jwks: JwksCache) {
     this.#registry = registry
     this.#jwks = jwks
+  }
+
+  /** Returns the time at which an API key ends. Its tokens do not outlive it. */
+  async endOf(keyId: string): Promise<number> {
+    const key = (await this.#registry.live()).find(({ id }) => id === keyId)
+    return key?.endsAt === undefined ? Number.POSITIVE_INFINITY : Date.parse(key.endsAt)
   }
 
   /** Returns at least one key, or throws a refusal. `network`: where the token came from. */

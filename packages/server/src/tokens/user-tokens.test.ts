@@ -177,6 +177,13 @@ describe.each(testEngines)('user tokens on %s', (engine) => {
       await refuses(tokens.check(token, network), 'revoked')
     })
 
+    it('[ACL2] ends with its key', async () => {
+      const endsAtMs = Date.now() + 60_000
+      const ending = await createKey(database, 'campaign', new Date(endsAtMs).toISOString())
+      const { tokens } = startTokens(database)
+      expect((await tokens.check(signToken(ending, makeClaims(nextSub())), network)).expMs).toBe(endsAtMs)
+    })
+
     it('[TOKEN1] is accepted under both secrets of a rotation until its end', async () => {
       const { tokens, clock } = startTokens(database)
       const mine = await createKey(database)

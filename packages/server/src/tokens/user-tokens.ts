@@ -48,7 +48,7 @@ type UnknownUser = 'create' | 'refuse'
 
 export interface UserTokensOptions {
   readonly database: Database
-  readonly keys: Pick<TokenKeys, 'find'>
+  readonly keys: Pick<TokenKeys, 'find' | 'endOf'>
   readonly limits: Pick<Limits, 'takeNewTokenUser'>
   readonly audience: string | undefined
   readonly clock: Clock
@@ -166,7 +166,8 @@ export class UserTokens {
       keyId: key.keyId,
       externalId: claims.sub,
       iat,
-      expMs: claims.exp * 1_000,
+      // Connections of a key with an end close then, as those of a revoked key do.
+      expMs: Math.min(claims.exp * 1_000, await keys.endOf(key.keyId)),
       userId,
       checkedAtMs,
       session: undefined,

@@ -18,7 +18,7 @@ import { makeSecretKey, type SigningKey } from '@chorus/testkit'
 const alphabet = 'abcdefghijklmnopqrstuvwxyz0123456789'
 
 /** Stores an API key. Returns the key that signs its tokens. */
-export async function createKey(database: Database, name = 'shop'): Promise<SigningKey> {
+export async function createKey(database: Database, name = 'shop', endsAt: string | null = null): Promise<SigningKey> {
   const id = `key_${[...randomBytes(16)].map((byte) => alphabet[byte % alphabet.length]).join('')}`
   const signingSecret = randomBytes(32).toString('base64url')
   await insertKey(database, {
@@ -27,7 +27,7 @@ export async function createKey(database: Database, name = 'shop'): Promise<Sign
     scopes: ['read', 'write'],
     secretHash: randomBytes(32),
     signingSecret,
-    endsAt: null,
+    endsAt,
     bot: { id: uuidv7(), handle: `bot-${id.slice(4)}`, passwordHash: createUnusableHash() },
   })
   return makeSecretKey(id, signingSecret)
@@ -46,7 +46,7 @@ export interface FixtureOptions {
   readonly sets?: Readonly<Record<string, readonly NamedJwk[]>>
 }
 
-/** Starts the check of tokens, as one server does. Only the test moves its clock; the time is real. */
+/** Starts the check of tokens, as one server does. The test moves its clock; the time is real. */
 export function startTokens(database: Database, options: FixtureOptions = {}): TokenFixture {
   const clock = new ManualClock()
   const limits = new Limits({ ...noLimits, ...options.limits }, clock)
