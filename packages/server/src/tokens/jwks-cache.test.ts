@@ -51,6 +51,18 @@ describe('a set', () => {
     expect(await find('newest')).toBe(1)
   })
 
+  it('[TOKEN2] delays no registered key while its URL is dead', async () => {
+    const { clock, issuer, cache, find } = build()
+    issuer.isDown = true
+    expect(await cache.peek('registered', [url])).toEqual([])
+    issuer.gate = new Promise(() => undefined)
+    clock.advance(jwksTimings.intervalMs)
+    expect(await cache.peek('registered', [url])).toEqual([])
+    expect(issuer.loads).toBe(2)
+    expect(await cache.peek('registered', [url])).toEqual([])
+    expect(await Promise.race([find('fetched'), waitForTurn()])).toBeUndefined()
+  })
+
   it('[TOKEN2] serves stale keys at once for a day while its URL is down', async () => {
     const { clock, issuer, find } = build()
     await find('old')

@@ -1,8 +1,8 @@
 /**
  * The JWK sets of the registered URLs, in memory.
  *
- * A set is loaded when a token first needs it, used for ten minutes, and refreshed before that. While its
- * URL is down, its last keys are used for up to a day.
+ * A set is loaded when a token first needs it, used for ten minutes, and refreshed before that.
+ * While its URL is down, its last keys are used for up to a day.
  *
  * A token whose `kid` no set has may be garbage, or signed with a key that was published a moment
  * ago. Loading the set for each such token would make this server a tool for attacks on its host.
@@ -83,10 +83,13 @@ export class JwksCache {
     })
   }
 
-  /** Returns the keys with this kid that are known. Loads missing and old sets, for no kid. */
+  /**
+   * Returns the keys with this kid that are known. Loads missing and old sets, for no kid, and waits
+   * only for the first load: a dead host delays no token whose key is registered elsewhere.
+   */
   async peek(kid: string, urls: readonly string[]): Promise<readonly FoundJwk[]> {
     const sets = this.#setsOf(urls)
-    await Promise.all(sets.map((set) => set.beCurrent()))
+    await Promise.all(sets.map((set) => set.beCurrent('first-load')))
     return this.#collect(sets, kid)
   }
 
@@ -138,21 +141,22 @@ class KeySet {
 
   /**
    * Loads the set if it is missing or old. Resolves to true if this call began a load that
-   * succeeded.
+   * succeeded. `first-load`: does not wait for a set that could not be loaded before.
    */
-  async beCurrent(): Promise<boolean> {
+  async beCurrent(waitsFor: 'every-load' | 'first-load' = 'every-load'): Promise<boolean> {
     const ageMs = this.#nowMs - this.#loadedAtMs
     if (ageMs < jwksTimings.refreshAfterMs) return false
     const isUsable = ageMs <= jwksTimings.staleMs
+    const isAwaited = waitsFor === 'every-load' || !this.#hasFailed
     if (this.#loading !== undefined) {
-      if (!isUsable) await this.#loading
+      if (!isUsable && isAwaited) await this.#loading
       return false
     }
     if (isUsable && this.#nowMs - this.#beganAtMs < jwksTimings.retryMs) return false
     if (this.#burstInMs() > 0) return false
     const loading = this.#load()
     // Stale keys are used at once while the URL is down, so that no token waits for a dead host.
-    if (isUsable && (ageMs < jwksTimings.freshMs || this.#hasFailed)) return false
+    if (!isAwaited || (isUsable && (ageMs < jwksTimings.freshMs || this.#hasFailed))) return false
     return loading
   }
 
