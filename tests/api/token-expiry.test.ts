@@ -1,6 +1,6 @@
 /**
- * Connections with tokens of a few seconds: they end with the token, or go on under the next one. The
- * tests run at the same time, because they mostly wait.
+ * Connections with tokens of a few seconds: they end with the token, or go on under the next one.
+ * The tests run at the same time, because they mostly wait.
  */
 import { randomUUID } from 'node:crypto'
 import {

@@ -68,8 +68,9 @@ export class UserTokens implements LinkTokens {
   }
 
   /**
-   * Sends a request with the current token, and again with the next one after a refusal. Rejects with `unavailable` if there is none at the
-   * moment, and with `unauthenticated` after too many refusals.
+   * Sends a request with the current token, and again with the next one after a refusal. Rejects
+   * with `unavailable` if there is none at the moment, and with `unauthenticated` after too many
+   * refusals.
    */
   readonly fetch: typeof fetch = async (input, init) => {
     let response = await this.#send(input, init)

@@ -1,8 +1,8 @@
 /**
  * Sessions of user tokens. A session is a user and a device: its row is found by a hash of both, so
- * the cache, the sweep and the revocation of sessions work as for cookies (rule ACL2). It lasts, over
- * new tokens, until it is revoked or unused for thirty days. A session without a device ends with
- * its connection.
+ * the cache, the sweep and the revocation of sessions work as for cookies (rule ACL2). It lasts,
+ * over new tokens, until it is revoked or unused for thirty days. A session without a device ends
+ * with its connection.
  */
 import { createHash } from 'node:crypto'
 import type { Id, User } from '@chorus/protocol'
@@ -106,9 +106,9 @@ export interface TokenSessionStart extends TokenSessionTerms {
 }
 
 /**
- * Begins each session, or continues it under its new token. A session that has ended is replaced by a
- * new one, with another id, but only by a token that is newer than its revocation. Returns whether each
- * exists now. Hashes are unique in the list.
+ * Begins each session, or continues it under its new token. A session that has ended is replaced by
+ * a new one, with another id, but only by a token that is newer than its revocation. Returns whether
+ * each exists now. Hashes are unique in the list.
  */
 export async function beginTokenSessions(database: Database, starts: readonly TokenSessionStart[]): Promise<boolean[]> {
   const begun = await upsert(database, starts)

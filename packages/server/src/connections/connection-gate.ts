@@ -97,8 +97,8 @@ export class ConnectionGate {
   }
 
   /**
-   * Closes connections whose session or token has expired (rules ACL2, TOKEN3). Called once a second, because a timer
-   * for each connection would cost more.
+   * Closes connections whose session or token has expired (rules ACL2, TOKEN3). Called once a
+   * second, because a timer for each connection would cost more.
    */
   closeExpired(): void {
     const nowMs = this.#clock.nowMs()

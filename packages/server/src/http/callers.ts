@@ -1,7 +1,7 @@
 /**
  * Finds the caller of a request: by the session cookie, or by a user token in `Authorization`. A
- * request with a token, or from a page of EMBED_ORIGINS, has no cookies from here on, so a page that
- * embeds Chorus can never act as the user who is signed in to this server in the same browser.
+ * request with a token, or from a page of EMBED_ORIGINS, has no cookies from here on, so a page
+ * that embeds Chorus can never act as the user who is signed in to this server in the same browser.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
