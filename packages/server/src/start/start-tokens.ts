@@ -42,7 +42,7 @@ export async function startTokens(
     clock,
     now,
     noteKeyUse: (keyId) => registry.noteUse(keyId),
-    onCheck: (outcome) => metrics.tokenChecks.inc({ outcome }),
+    onCheck: (outcome, seconds) => metrics.tokenCheckSeconds.observe({ outcome }, seconds),
   })
   const tokenSessions = new TokenSessions({
     database,

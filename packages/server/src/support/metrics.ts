@@ -103,9 +103,10 @@ export class Metrics {
     'Bytes that clients have not read yet. A frame shared by several connections counts once.',
     [],
   )
-  readonly tokenChecks = this.#counter(
-    'chorus_token_checks_total',
-    'Checks of user tokens, by outcome: cached (known from an earlier check), verified or refused.',
+  readonly tokenCheckSeconds = this.#histogram(
+    'chorus_token_check_seconds',
+    'Duration of one check of a user token, by outcome: cached (known from an earlier check), verified or refused.',
+    [0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.005, 0.02, 0.1, 1],
     ['outcome'],
   )
   readonly keySetLoads = this.#counter(

@@ -43,6 +43,8 @@ export const userTokenBounds = {
   handleAttemptsMax: 3,
 } as const
 
+export type CheckOutcome = 'cached' | 'verified' | 'refused'
+
 /** Whether a token may create its user. */
 type UnknownUser = 'create' | 'refuse'
 
@@ -55,8 +57,8 @@ export interface UserTokensOptions {
   /** Returns the time by the database's clock. */
   readonly now: () => Date
   readonly noteKeyUse: (keyId: string) => void
-  /** Called with the outcome of each check. */
-  readonly onCheck?: (outcome: 'cached' | 'verified' | 'refused') => void
+  /** Called with the outcome and the duration of each check. */
+  readonly onCheck?: (outcome: CheckOutcome, seconds: number) => void
 }
 
 export class UserTokens {
@@ -96,7 +98,9 @@ export class UserTokens {
    * `refuse` throws `forbidden`.
    */
   async check(token: string, network: string, unknownUser: UnknownUser = 'create'): Promise<VerifiedToken> {
-    const { onCheck } = this.#options
+    const startMs = performance.now()
+    const note = (outcome: CheckOutcome): void =>
+      this.#options.onCheck?.(outcome, (performance.now() - startMs) / 1_000)
     try {
       // Before the hash, whose cost grows with the token.
       if (token.length > wireLimits.tokenMaxChars)
@@ -104,15 +108,15 @@ export class UserTokens {
       const hash = hashOfToken(token)
       const known = this.#cache.find(hash)
       if (known !== undefined && (await this.#isInForce(known, network))) {
-        onCheck?.('cached')
+        note('cached')
         return known
       }
       this.#cache.delete(hash)
       const verified = await this.#verifyOnce(hash, token, network, unknownUser)
-      onCheck?.('verified')
+      note('verified')
       return verified
     } catch (error) {
-      if (error instanceof ChorusError && error.code === 'unauthenticated') onCheck?.('refused')
+      if (error instanceof ChorusError && error.code === 'unauthenticated') note('refused')
       throw error
     }
   }
