@@ -24,6 +24,7 @@ import type { Progress, ScenarioRun } from './scenarios/scenario.ts'
 import { runSingle } from './scenarios/single.ts'
 import { runStart } from './scenarios/start.ts'
 import { runStormScenario } from './scenarios/storm.ts'
+import { runTokens } from './scenarios/tokens.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
@@ -49,6 +50,8 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runHostile(options, progress)
     case 'start':
       return runStart(options, progress, root)
+    case 'tokens':
+      return runTokens(options, progress)
     case 'curves':
       return runCurves(options, progress, root)
   }

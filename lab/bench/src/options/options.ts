@@ -18,6 +18,7 @@ export const scenarioNames = [
   'embedded-sends',
   'hostile',
   'start',
+  'tokens',
   'curves',
 ] as const
 /**

@@ -94,6 +94,10 @@ const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, tit
     ['restMb', 'MB at rest'],
   ],
   start: [['listeningSeconds', 'to listening s']],
+  tokens: [
+    ['cachedMicroseconds', 'µs/check'],
+    ['requestsPerSecond', 'requests/s'],
+  ],
 }
 
 export function printReport(result: BenchResult, print: (line: string) => void): void {
