@@ -283,6 +283,27 @@ describe('a hostile token', () => {
 })
 
 describe('a revocation', () => {
+  it('[ACL2] by deactivation ends the connections of the user within a second', async () => {
+    const sub = nextSub()
+    const token = tokenFor(sub)
+    const [socket, lone] = await Promise.all([
+      SocketUser.connect(server.url, { client: { auth: { token, device: randomUUID() } } }),
+      SocketUser.connect(server.url, { client: { auth: { token } } }),
+    ])
+    const put = (deactivated: boolean): Promise<unknown> =>
+      http.expect(200, 'PUT', `/v1/admin/users/${sub}`, { name: 'Ada', deactivated }, { headers: bearer(key.secret) })
+    const startMs = performance.now()
+    await put(true)
+    await Promise.all([socket, lone].map((user) => user.waitFor(({ name }) => name === 'closing')))
+    expect(performance.now() - startMs).toBeLessThan(1_500)
+    expect(socket.named('closing')).toMatchObject([{ code: 'revoked' }])
+    await waitForFact(
+      async () => (await http.call('GET', '/v1/conversations', undefined, { headers: bearer(token) })).status === 401,
+      { what: 'the refusal', timeoutMs: 1_500 },
+    )
+    await put(false)
+  })
+
   it('[ACL2] of the key ends its connections and refuses its tokens within a second', async () => {
     const mine = await createApiKey(server.database)
     const token = tokenFor(nextSub(), {}, mine)

@@ -210,15 +210,29 @@ export async function revokeTokensOf(
     values: [externalId],
   })
   if (user === undefined) return false
+  await revokeSessionsOf(database, [user.id], onRevoked)
+  return true
+}
+
+/**
+ * Revokes all sessions of these users in limited steps. Calls `onRevoked` with the sessions of each
+ * step.
+ */
+export async function revokeSessionsOf(
+  database: Database,
+  userIds: readonly Id[],
+  onRevoked: (sessions: readonly Id[]) => void,
+): Promise<void> {
   for (;;) {
     const rows = await database.query<{ id: Id }>({
       text: `update sessions set revoked_at = now(), xid = pg_current_xact_id()
-              where id in (select id from sessions where user_id = $1 and revoked_at is null limit ${sessionsPerStep})
+              where id in (select id from sessions where user_id = any ($1::uuid[]) and revoked_at is null
+                            limit ${sessionsPerStep})
              returning id`,
-      values: [user.id],
+      values: [userIds],
     })
     if (rows.length > 0) onRevoked(rows.map(({ id }) => id))
-    if (rows.length < sessionsPerStep) return true
+    if (rows.length < sessionsPerStep) return
   }
 }
 

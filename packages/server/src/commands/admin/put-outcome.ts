@@ -1,7 +1,8 @@
 /** Refusals that the two commands that put users share. */
 import { ChorusError } from '@chorus/protocol'
-import type { PutOutcome } from '../../accounts/external-users.ts'
+import { type PutOutcome, revokeSessionsOf } from '../../accounts/external-users.ts'
 import type { ApiKey } from '../../keys/key-store.ts'
+import type { Parts } from '../parts.ts'
 
 /** Returns the error for a user that was not stored. */
 export function refusalOfPut(kind: Exclude<PutOutcome['kind'], 'created' | 'updated'>): ChorusError {
@@ -20,4 +21,15 @@ export function requireAdminToDeactivate(
 ): void {
   if (profiles.every(({ deactivated }) => deactivated === undefined) || key?.scopes.includes('admin') === true) return
   throw new ChorusError('forbidden', 'unable to put user; deactivated needs a key with the scope admin')
+}
+
+/** Ends the sessions of the users that are deactivated now, with their connections (rule ACL2). */
+export async function endDeactivated(
+  { database, announceRevoked }: Pick<Parts, 'database' | 'announceRevoked'>,
+  outcomes: readonly (PutOutcome | undefined)[],
+): Promise<void> {
+  const users = outcomes.flatMap((outcome) =>
+    (outcome?.kind === 'created' || outcome?.kind === 'updated') && outcome.user.deactivated ? [outcome.user.id] : [],
+  )
+  if (users.length > 0) await revokeSessionsOf(database, users, announceRevoked)
 }

@@ -6,7 +6,7 @@
 import { ChorusError, type CommandResult } from '@chorus/protocol'
 import { type ExternalProfile, putExternalUsers, putUsersMax } from '../../accounts/external-users.ts'
 import type { Command } from '../command.ts'
-import { refusalOfPut, requireAdminToDeactivate } from './put-outcome.ts'
+import { endDeactivated, refusalOfPut, requireAdminToDeactivate } from './put-outcome.ts'
 
 type Result = CommandResult<'put-users'>['results'][number]
 
@@ -23,6 +23,7 @@ export const putUsers: Command<'put-users'> = {
       const page = distinct.slice(from, from + putUsersMax)
       if (key === undefined || !(await parts.keys.isLive(key.id))) break
       const outcomes = await putExternalUsers(parts.database, page)
+      await endDeactivated(parts, outcomes)
       for (const [index, profile] of page.entries()) {
         const outcome = outcomes[index]
         if (outcome === undefined) continue
