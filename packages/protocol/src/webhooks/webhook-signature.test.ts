@@ -23,6 +23,8 @@ describe('a webhook', () => {
     const expected = { id: 'history.conversation.7', timestamp: now }
     expect(await verifyWebhook({ headers: { ...headers }, body, secrets: secret, now })).toEqual(expected)
     expect(await verifyWebhook({ headers: new Headers({ ...headers }), body, secrets: secret, now })).toEqual(expected)
+    const bytes = new TextEncoder().encode(body)
+    expect(await verifyWebhook({ headers: { ...headers }, body: bytes, secrets: secret, now })).toEqual(expected)
   })
 
   it('a webhook is signed as Standard Webhooks specifies', async () => {
@@ -60,6 +62,8 @@ describe('a webhook', () => {
     }
     const headers = await sign({ timestamp: new Date(now.getTime() - 299_000) })
     expect(await faultOf(verifyWebhook({ headers: { ...headers }, body, secrets: secret, now }))).toBe('none')
+    const stricter = { headers: { ...headers }, body, secrets: secret, now, toleranceMs: 60_000 }
+    expect(await faultOf(verifyWebhook(stricter))).toBe('stale')
   })
 
   it('a webhook is refused when its id was accepted already', async () => {

@@ -66,11 +66,8 @@ type HeaderSource =
 export interface WebhookToVerify {
   /** Headers of the request: a `Headers` object, or Node's `request.headers`. */
   readonly headers: HeaderSource
-  /**
-   * Body of the webhook request, exactly as received. Parsing and serializing it again changes its
-   * bytes.
-   */
-  readonly body: string
+  /** Body exactly as received. Parsing and serializing it again changes its bytes. */
+  readonly body: string | Uint8Array
   /** The secret, or both secrets during a rotation. */
   readonly secrets: string | readonly string[]
   /**
@@ -78,6 +75,11 @@ export interface WebhookToVerify {
    * for at least `toleranceMs`, better for days.
    */
   readonly isKnown?: (id: string) => boolean | Promise<boolean>
+  /**
+   * Maximum difference between the webhook's timestamp and now. Default: `toleranceMs` of the
+   * bounds.
+   */
+  readonly toleranceMs?: number
   /** Current time. Default: the clock of this machine. */
   readonly now?: Date
 }
@@ -97,6 +99,7 @@ export async function verifyWebhook({
   body,
   secrets,
   isKnown,
+  toleranceMs = webhookLimits.toleranceMs,
   now,
 }: WebhookToVerify): Promise<VerifiedWebhook> {
   const id = headerOf(headers, 'webhook-id')
@@ -105,10 +108,10 @@ export async function verifyWebhook({
   if (id === '' || id.length > 256 || !/^\d{1,12}$/.test(seconds) || signatures === '')
     throw new WebhookError('malformed', 'its headers are missing or cannot be read')
   const timestamp = new Date(Number(seconds) * 1_000)
-  if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > webhookLimits.toleranceMs)
-    throw new WebhookError('stale', 'its timestamp is more than five minutes away from now')
+  if (Math.abs((now ?? new Date()).getTime() - timestamp.getTime()) > toleranceMs)
+    throw new WebhookError('stale', `its timestamp is more than ${toleranceMs / 1_000} s away from now`)
 
-  const signed = toBytes(`${id}.${seconds}.${body}`)
+  const signed = join(toBytes(`${id}.${seconds}.`), typeof body === 'string' ? toBytes(body) : body)
   const candidates = signatures.split(' ', webhookLimits.signaturesMax).flatMap((entry) => {
     const bytes = entry.startsWith('v1,') ? fromBase64(entry.slice(3)) : undefined
     return bytes === undefined ? [] : [bytes]
@@ -138,6 +141,13 @@ async function importKey(secret: string, use: 'sign' | 'verify'): Promise<Crypto
 
 function toBytes(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text)
+}
+
+function join(head: Uint8Array, tail: Uint8Array): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(head.length + tail.length)
+  joined.set(head)
+  joined.set(tail, head.length)
+  return joined
 }
 
 function toBase64(bytes: Uint8Array): string {
