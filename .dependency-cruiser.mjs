@@ -71,7 +71,7 @@ export default {
       name: 'not-to-dev-dependency',
       comment: 'A package that runs must list what it imports under dependencies, or a production install breaks.',
       severity: 'error',
-      from: { path: '^packages/(protocol|server|client|react)/src/', pathNot: [test, '/testing/', '[.]suite[.]ts$'] },
+      from: { path: '^packages/(protocol|server|client|react|backend)/src/', pathNot: [test, '/testing/', '[.]suite[.]ts$'] },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['npm', 'npm-peer', 'type-only'] },
     },
 
@@ -107,6 +107,21 @@ export default {
       '^(packages/(server|testkit)/|apps/|tests/|lab/)',
       'Hooks hold no logic of their own: they look at the client.',
     ),
+    {
+      name: 'backend-imports-protocol-only',
+      comment:
+        'Integrators install it in their own back ends. It talks to the server over the wire alone; its tests may start a real Postgres.',
+      severity: 'error',
+      from: { path: '^packages/backend/', pathNot: [test, '/testing/'] },
+      to: { path: '^(packages/(?!protocol/|backend/)|apps/|tests/|lab/)' },
+    },
+    {
+      name: 'backend-brings-no-database-driver',
+      comment: 'The outbox runs statements through the client that the integrator passes: any driver, any version.',
+      severity: 'error',
+      from: { path: '^packages/backend/src/', pathNot: [test, '/testing/', '[.]suite[.]ts$'] },
+      to: { path: ['^node_modules/(?!jose/)', '^node_modules/@types/pg/'] },
+    },
     packageArrow(
       'apps-import-react-and-client-only',
       '^apps/',

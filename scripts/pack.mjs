@@ -1,12 +1,12 @@
 /**
  * `npm run pack`: writes the tarball of every published package into dist-packages/, as `npm
  * publish` would upload it. Builds first, so that the tarball of the server contains the current
- * web application. `tests/api/packages.test.ts` starts the server from such a tarball.
+ * web application. `tests/api/packages.test.ts` installs such tarballs and runs them.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import {
-  buildForStart,
+  buildForPack,
   fail,
   forwardSignals,
   installPackages,
@@ -18,14 +18,14 @@ import {
   withSetupLock,
 } from './setup/steps.mjs'
 
-const packages = ['protocol', 'client', 'react', 'server']
+const packages = ['protocol', 'client', 'react', 'backend', 'server']
 
 try {
   requireNode()
   forwardSignals()
   await withSetupLock(async () => {
     await installPackages()
-    await buildForStart()
+    await buildForPack()
   })
   const folder = join(root, 'dist-packages')
   rmSync(folder, { recursive: true, force: true })

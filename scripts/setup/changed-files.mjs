@@ -15,6 +15,7 @@ const everything = ['unit', 'api', 'cluster', 'abuse', 'browser', 'chaos']
 const stagesByPath = [
   [/^packages\/(protocol|server|testkit)\//, everything],
   [/^packages\/client\//, ['unit', 'api', 'cluster', 'browser', 'chaos']],
+  [/^packages\/backend\//, ['unit', 'api']],
   [/^(packages\/react|apps\/web)\//, ['unit', 'api', 'browser']],
   [/^lab\/chaos\//, ['unit', 'chaos']],
   [/^lab\/bench\//, ['unit']],

@@ -283,9 +283,15 @@ export async function buildForStart() {
   })
 }
 
-/** Builds the server, the web application, and the test kit that tests and measurements use. */
-export async function buildForTests() {
+/** Builds every package that is published. */
+export async function buildForPack() {
   await buildForStart()
+  await buildPackages(['backend'])
+}
+
+/** Builds what is published, and the test kit that tests and measurements use. */
+export async function buildForTests() {
+  await buildForPack()
   await buildPackages(['testkit'])
 }
 

@@ -1,0 +1,64 @@
+/** Tests that tokens have what the server checks, and that unusable values are refused with a reason. */
+import { createHmac } from 'node:crypto'
+import { decodeProtectedHeader, jwtVerify } from 'jose'
+import { expect, it } from 'vitest'
+import { signUserToken, type UserTokenOptions } from './sign-user-token.ts'
+
+const keyId = 'key_0123456789abcdef'
+const signingSecret = 'c2lnbmluZyBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw'
+const now = new Date('2026-11-27T12:00:00.500Z')
+const sign = (more: Partial<UserTokenOptions> = {}) =>
+  signUserToken({ keyId, signingSecret, userId: 'user-1', now, ...more })
+
+it('signs the claims with the key id as kid', async () => {
+  const token = await sign({
+    name: 'Ada',
+    avatar: 'https://example.org/a.png',
+    handle: 'ada',
+    audience: 'https://chat',
+  })
+  expect(decodeProtectedHeader(token)).toEqual({ alg: 'HS256', kid: keyId, typ: 'JWT' })
+  const { payload } = await jwtVerify(token, new TextEncoder().encode(signingSecret), { currentDate: now })
+  const iat = Math.floor(now.getTime() / 1_000)
+  expect(payload).toEqual({
+    sub: 'user-1',
+    name: 'Ada',
+    avatar: 'https://example.org/a.png',
+    handle: 'ada',
+    aud: 'https://chat',
+    iat,
+    exp: iat + 3_600,
+  })
+})
+
+it('uses the bytes of the secret as text, as openssl does', async () => {
+  const token = await sign()
+  const [header, payload, signature] = token.split('.')
+  expect(createHmac('sha256', signingSecret).update(`${header}.${payload}`).digest('base64url')).toBe(signature)
+})
+
+it('leaves out claims that are not given', async () => {
+  const [, payload = ''] = (await sign({ lifetimeS: 86_400 })).split('.')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>
+  expect(Object.keys(claims).sort()).toEqual(['exp', 'iat', 'sub'])
+})
+
+it.each([
+  [{ lifetimeS: 86_401 }, 'lifetimeS must be a whole number of seconds from 1 to 86400 (24 hours)'],
+  [{ lifetimeS: 0 }, 'lifetimeS must be'],
+  [{ lifetimeS: 1.5 }, 'lifetimeS must be'],
+  [{ lifetimeS: Number.NaN }, 'lifetimeS must be'],
+  [{ userId: '' }, 'userId must have 1 to 128 characters'],
+  [{ userId: 'x'.repeat(129) }, 'userId must have 1 to 128 characters'],
+  [{ userId: 7 as unknown as string }, 'userId must be a string'],
+  [{ userId: 'a\ud800' }, 'userId must not contain NUL or half a character'],
+  [{ keyId: 'sk_something' }, 'keyId must be the id of an API key'],
+  [{ signingSecret: '' }, 'signingSecret must be the signing secret'],
+  [{ signingSecret: `sk_${'x'.repeat(40)}` }, 'signingSecret must be the signing secret of the key, not its secret'],
+  [{ name: '\u200b' }, 'name: shows nothing'],
+  [{ handle: 'no blanks' }, 'handle: is not made of letters'],
+  [{ avatar: 'http://example.org/a.png' }, 'avatar: is not an https address'],
+  [{ now: new Date(Number.NaN) }, 'now must be a valid date'],
+])('refuses %j', async (options, reason) => {
+  await expect(sign(options)).rejects.toThrow(`unable to sign user token; ${reason}`)
+})
