@@ -102,6 +102,8 @@ class Relay {
   readonly #giveUpAfterMs: number
   readonly #onProblem: (problem: OutboxProblem) => void
   readonly #running = new Set<Promise<void>>()
+  /** Claimed lanes that wait for one of the running ones to end: fewer than `concurrency`. */
+  readonly #claimed: Hold[] = []
   readonly #conversations = new Map<string, string>()
   readonly #abort = new AbortController()
   #isStopping = false
@@ -140,7 +142,8 @@ class Relay {
     this.wake()
     const timer = setTimeout(() => this.#abort.abort(new Error('the relay was stopped')), timeoutMs)
     await this.#ended
-    await Promise.all(this.#running)
+    // A lane that cannot be given back is free when its lease ends.
+    await Promise.all([...this.#running, this.#releaseClaimed().catch(() => undefined)])
     clearTimeout(timer)
   }
 
@@ -150,22 +153,25 @@ class Relay {
     let failures = 0
     let prunedMs = performance.now()
     while (!this.#isStopping) {
-      const pausedMs = this.#pausedUntilMs - performance.now()
-      if (pausedMs > 0) {
-        await this.#sleep(pausedMs, false)
-        continue
-      }
       try {
+        const pausedMs = this.#pausedUntilMs - performance.now()
+        if (pausedMs > 0) {
+          await this.#releaseClaimed()
+          await this.#sleep(pausedMs, false)
+          continue
+        }
         if (performance.now() - prunedMs > relayBounds.pruneEveryMs) {
           prunedMs = performance.now()
           await this.#rows.prune()
         }
         this.#isWoken = false
-        const free = this.#concurrency - this.#running.size
-        if (free > 0) {
-          const { holds, nextAfter } = await this.#rows.claim(after, free)
+        this.#startClaimed()
+        if (this.#running.size < this.#concurrency) {
+          // More than can start now: otherwise each lane would cost a claim of its own.
+          const { holds, nextAfter } = await this.#rows.claim(after, this.#concurrency)
           after = nextAfter
-          for (const hold of holds) this.#start(hold)
+          this.#claimed.push(...holds)
+          this.#startClaimed()
           // A claim that found nothing and did not reach the last lane continues at once.
           if (this.#running.size < this.#concurrency && (holds.length > 0 || nextAfter !== '')) continue
         }
@@ -177,6 +183,18 @@ class Relay {
         await this.#sleep(Math.min(relayBounds.databaseBackoffMaxMs, this.#pollMs * 2 ** Math.min(failures, 10)), false)
       }
     }
+  }
+
+  #startClaimed(): void {
+    while (this.#running.size < this.#concurrency) {
+      const hold = this.#claimed.shift()
+      if (hold === undefined) return
+      this.#start(hold)
+    }
+  }
+
+  async #releaseClaimed(): Promise<void> {
+    await Promise.all(this.#claimed.splice(0).map((hold) => this.#rows.release(hold, [])))
   }
 
   #start(hold: Hold): void {

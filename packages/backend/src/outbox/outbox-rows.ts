@@ -51,8 +51,21 @@ export interface Claim {
   readonly nextAfter: string
 }
 
-const idsOf = (parameter: string): string =>
-  `(select value::uuid from json_array_elements_text(${parameter}::text::json))`
+/** Text of an array parameter. Every driver passes text, and the planner sees its length. */
+const toArray = (ids: readonly string[]): string => `{${ids.join(',')}}`
+
+/**
+ * Number of the first row whose subject was not looked up yet: later rows may belong to the same
+ * conversation, so they wait. A subject whose look-up failed holds back its own rows only.
+ */
+const firstUnknown = `coalesce((
+  select other.number from chorus_outbox other
+  where other.conversation is null and other.attempts = 0 and not exists (
+    select from chorus_outbox_lane failed
+    where failed.lane = other.lane and failed.held_by is null and failed.held_until > now()
+  )
+  order by other.number limit 1
+), 9223372036854775807)`
 
 /** True also after the end of the lease, until a later claim takes the lane. */
 const holdsLane = 'lane = $1::text and held_by = $2::text::uuid'
@@ -67,8 +80,8 @@ export class OutboxRows {
   }
 
   /**
-   * Claims at most `count` lanes that are free: not held, and not waiting after a failure, in the
-   * order of their names after `after`. Relays go round, so that no lane waits for ever.
+   * Claims at most `count` lanes that are free: not held, not waiting after a failure or for a
+   * subject. Goes on in the order of their names after `after`, so that no lane waits for ever.
    *
    * The locks on the first rows are held for this statement only. They let two relays that claim at
    * once skip each other's lanes instead of waiting for each other.
@@ -76,26 +89,29 @@ export class OutboxRows {
   async claim(after: string, count: number): Promise<Claim> {
     const startedMs = performance.now()
     const claim = randomUUID()
-    const [answer] = await readRows<{ scanned: number; reached: string | null; taken: string | null }>(
+    const isFree = `((o.conversation is null or o.number < (select number from first_unknown)) and not exists (
+      select from chorus_outbox_lane held where held.lane = o.lane and held.held_until > now()
+    ))`
+    // The scan jumps from lane to lane in the index. It stops at the last lane that it needs.
+    const [answer] = await readRows<{ has_more: boolean; reached: string | null; taken: string | null }>(
       this.#client,
-      `with recursive scan(lane, id, step) as (
-         (select lane, id, 1 from chorus_outbox where lane > $1::text order by lane, number limit 1)
+      `with recursive first_unknown as materialized (select ${firstUnknown} as number),
+       scan(lane, id, is_free, free, steps) as (
+         (select o.lane, o.id, ${isFree}, (${isFree})::int, 1
+          from chorus_outbox o where o.lane > $1::text order by o.lane, o.number limit 1)
          union all
-         select next.lane, next.id, scan.step + 1
+         select next.lane, next.id, next.is_free, scan.free + next.is_free::int, scan.steps + 1
          from scan cross join lateral (
-           select o.lane, o.id from chorus_outbox o where o.lane > scan.lane order by o.lane, o.number limit 1
+           select o.lane, o.id, ${isFree} as is_free
+           from chorus_outbox o where o.lane > scan.lane order by o.lane, o.number limit 1
          ) next
-         where scan.step < ${rowBounds.lanesScanned}
-       ),
-       free as (
-         select id from scan
-         where not exists (
-           select from chorus_outbox_lane held where held.lane = scan.lane and held.held_until > now()
-         )
-         order by lane limit $2::int
+         where scan.steps < ${rowBounds.lanesScanned} and scan.free < $2::int
        ),
        locked as (
-         select lane from chorus_outbox where id in (select id from free) order by lane for update skip locked
+         select head.lane from scan cross join lateral (
+           select o.lane from chorus_outbox o where o.id = scan.id for update skip locked
+         ) head
+         where scan.is_free
        ),
        taken as (
          insert into chorus_outbox_lane as held (lane, held_by, held_until)
@@ -104,16 +120,15 @@ export class OutboxRows {
          where held.held_until <= now()
          returning lane
        )
-       select (select count(*)::int from scan) as scanned, (select max(lane) from scan) as reached,
-              (select json_agg(lane order by lane)::text from taken) as taken`,
+       select coalesce(max(steps) = ${rowBounds.lanesScanned} or max(free) = $2::int, false) as has_more,
+              max(lane) as reached, (select json_agg(lane order by lane)::text from taken) as taken
+       from scan`,
       [after, count, claim, this.#leaseMs],
     )
     const lanes = JSON.parse(answer?.taken ?? '[]') as string[]
-    const hasMore = answer !== undefined && answer.scanned >= rowBounds.lanesScanned
-    const nextAfter = lanes.length === count ? lanes.at(-1) : hasMore ? answer.reached : ''
     return {
       holds: lanes.map((lane) => ({ lane, claim, untilMs: startedMs + this.#leaseMs })),
-      nextAfter: nextAfter ?? '',
+      nextAfter: (answer?.has_more === true ? answer.reached : null) ?? '',
     }
   }
 
@@ -131,11 +146,7 @@ export class OutboxRows {
     return true
   }
 
-  /**
-   * Returns the next rows of a held lane, in order. Leaves out rows behind a row whose subject was
-   * not looked up yet: it may belong to this conversation. A subject whose look-up failed holds
-   * back its own rows only.
-   */
+  /** Returns the next rows of a held lane, in order, without rows that wait for a subject. */
   read({ lane }: Hold): Promise<WaitingRow[]> {
     return readRows(
       this.#client,
@@ -146,14 +157,7 @@ export class OutboxRows {
        from chorus_outbox cross join lateral (
          select coalesce(octet_length(text), 0) + coalesce(octet_length(card::text), 0) as bytes
        ) size
-       where lane = $1::text and (conversation is null or number < coalesce((
-         select other.number from chorus_outbox other
-         where other.conversation is null and other.attempts = 0 and not exists (
-           select from chorus_outbox_lane failed
-           where failed.lane = other.lane and failed.held_by is null and failed.held_until > now()
-         )
-         order by other.number limit 1
-       ), 9223372036854775807))
+       where lane = $1::text and (conversation is null or number < ${firstUnknown})
        order by number limit ${rowBounds.batchRows}`,
       [lane],
     )
@@ -162,16 +166,16 @@ export class OutboxRows {
   /** Removes posted rows. Needs no lease: a posted row is done, whichever relay posted it. */
   async remove(posted: readonly string[]): Promise<void> {
     if (posted.length === 0) return
-    await readRows(this.#client, `delete from chorus_outbox where id in ${idsOf('$1')}`, [JSON.stringify(posted)])
+    await readRows(this.#client, `delete from chorus_outbox where id = any($1::text::uuid[])`, [toArray(posted)])
   }
 
   /** Removes posted rows and gives the lane back. */
   async release({ lane, claim }: Hold, posted: readonly string[]): Promise<void> {
     await readRows(
       this.#client,
-      `with done as (delete from chorus_outbox where id in ${idsOf('$3')})
+      `with done as (delete from chorus_outbox where id = any($3::text::uuid[]))
        delete from chorus_outbox_lane where ${holdsLane}`,
-      [lane, claim, JSON.stringify(posted)],
+      [lane, claim, toArray(posted)],
     )
   }
 
@@ -187,19 +191,19 @@ export class OutboxRows {
   ): Promise<void> {
     await readRows(
       this.#client,
-      `with done as (delete from chorus_outbox where id in ${idsOf('$3')}),
+      `with done as (delete from chorus_outbox where id = any($3::text::uuid[])),
        mine as (
          update chorus_outbox_lane set held_by = null, held_until = now() + $4::int * interval '1 millisecond'
          where ${holdsLane} returning lane
        )
        update chorus_outbox set attempts = attempts + $6::int, last_error = $7::text
-       where id in ${idsOf('$5')} and exists (select from mine)`,
+       where id = any($5::text::uuid[]) and exists (select from mine)`,
       [
         lane,
         claim,
-        JSON.stringify(posted),
+        toArray(posted),
         Math.ceil(delayMs),
-        JSON.stringify(failed.ids),
+        toArray(failed.ids),
         failed.counts ? 1 : 0,
         toReason(failed.error),
       ],
@@ -212,7 +216,7 @@ export class OutboxRows {
       this.#client,
       `with gone as (
          delete from chorus_outbox
-         where id in ${idsOf('$3')} and exists (select from chorus_outbox_lane where ${holdsLane})
+         where id = any($3::text::uuid[]) and exists (select from chorus_outbox_lane where ${holdsLane})
          returning id, conversation, subject_type, subject_id, sender, text, card, created_at, attempts
        )
        insert into chorus_outbox_dead
@@ -220,7 +224,7 @@ export class OutboxRows {
        select id, conversation, subject_type, subject_id, sender, text, card, created_at, attempts + 1, $4::text
        from gone
        on conflict (id) do update set reason = excluded.reason, attempts = excluded.attempts, died_at = now()`,
-      [lane, claim, JSON.stringify(ids), toReason(reason)],
+      [lane, claim, toArray(ids), toReason(reason)],
     )
   }
 

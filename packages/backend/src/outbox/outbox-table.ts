@@ -102,7 +102,7 @@ export async function retryDeadLetters(client: QueryClient, ids?: readonly strin
     client,
     `with chosen as (
        select id from chorus_outbox_dead
-       where $1::text is null or id in (select value::uuid from json_array_elements_text($1::text::json))
+       where $1::text is null or id = any($1::text::uuid[])
        order by died_at, id limit ${retryMaxRows}
      ),
      gone as (
@@ -113,7 +113,7 @@ export async function retryDeadLetters(client: QueryClient, ids?: readonly strin
      select id, conversation, subject_type, subject_id, sender, text, card, created_at from gone order by died_at, id
      on conflict (id) do nothing
      returning 1`,
-    [ids === undefined ? null : JSON.stringify(ids)],
+    [ids === undefined ? null : `{${ids.join(',')}}`],
   )
   return moved.length
 }

@@ -144,6 +144,31 @@ describe.runIf(hasPostgres())('with Postgres', () => {
       expect(server.textsOf(conversation)).toEqual(['1', '2'])
     })
 
+    it.each([
+      [0, 1],
+      [1, 0],
+    ])('[OUT1] follows a lock on a row of the integrator (%i before %i)', async (first, second) => {
+      const conversation = randomUUID()
+      await pool.query('create table if not exists orders (id int primary key)')
+      await pool.query('insert into orders values (1) on conflict do nothing')
+      // Both transactions begin before either has the lock, so their beginnings overlap.
+      const clients = [await pool.connect(), await pool.connect()]
+      for (const client of clients) await client.query('begin')
+      const work = async (index: number): Promise<void> => {
+        const client = clients[index]!
+        await client.query('select 1 from orders where id = 1 for update')
+        await postInTransaction(client, { conversation, text: String(index) })
+        await client.query('commit')
+        client.release()
+      }
+      start()
+      await work(first)
+      await work(second)
+      await waitForFact(() => server.posts.length === 2)
+      expect(server.textsOf(conversation)).toEqual([String(first), String(second)])
+      await whenEmpty()
+    })
+
     it('[OUT1] posts once when the relay is killed between post and mark', async () => {
       const conversation = randomUUID()
       for (const text of numbers(10)) await post(conversation, text)
@@ -192,17 +217,17 @@ describe.runIf(hasPostgres())('with Postgres', () => {
 
     it('[OUT1] continues after its connections were closed', async () => {
       const conversation = randomUUID()
-      start()
-      await post(conversation, '0')
-      await whenEmpty()
-      for (const text of numbers(20).slice(1)) {
+      const own = new Pool({ connectionString: url, max: 4, application_name: 'relay' })
+      own.on('error', () => undefined)
+      const client = createChorusClient({ url: server.url, secret: testSecret })
+      const relay = startOutboxRelay({ pool: own, client, pollMs: 10, timeoutMs: 500, onProblem: () => undefined })
+      for (const text of numbers(20)) {
         await post(conversation, text)
-        await databases.query(
-          'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()',
-          [new URL(url).pathname.slice(1)],
-        )
+        await pool.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'relay'`)
       }
       await whenEmpty()
+      await relay.stop()
+      await own.end()
       expect(server.textsOf(conversation)).toEqual(numbers(20))
     })
 
