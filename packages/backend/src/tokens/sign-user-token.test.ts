@@ -1,14 +1,13 @@
 /** Tests that tokens have what the server checks, and that unusable values are refused with a reason. */
-import { createHmac } from 'node:crypto'
+import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { decodeProtectedHeader, jwtVerify } from 'jose'
 import { expect, it } from 'vitest'
-import { signUserToken, type UserTokenOptions } from './sign-user-token.ts'
+import { signUserToken } from './sign-user-token.ts'
 
 const keyId = 'key_0123456789abcdef'
 const signingSecret = 'c2lnbmluZyBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw'
 const now = new Date('2026-11-27T12:00:00.500Z')
-const sign = (more: Partial<UserTokenOptions> = {}) =>
-  signUserToken({ keyId, signingSecret, userId: 'user-1', now, ...more })
+const sign = (more: object = {}) => signUserToken({ keyId, signingSecret, userId: 'user-1', now, ...more })
 
 it('signs the claims with the key id as kid', async () => {
   const token = await sign({
@@ -35,6 +34,26 @@ it('uses the bytes of the secret as text, as openssl does', async () => {
   const token = await sign()
   const [header, payload, signature] = token.split('.')
   expect(createHmac('sha256', signingSecret).update(`${header}.${payload}`).digest('base64url')).toBe(signature)
+})
+
+it.each(['object', 'pem'])('signs with EdDSA when given an Ed25519 key as %s', async (form) => {
+  const pair = generateKeyPairSync('ed25519')
+  const privateKey =
+    form === 'object' ? pair.privateKey : pair.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
+  const token = await signUserToken({ keyId: 'shop-2026', privateKey, userId: 'user-1', now })
+  expect(decodeProtectedHeader(token)).toEqual({ alg: 'EdDSA', kid: 'shop-2026', typ: 'JWT' })
+  const { payload } = await jwtVerify(token, pair.publicKey, { currentDate: now, algorithms: ['EdDSA'] })
+  expect(payload.sub).toBe('user-1')
+})
+
+it.each([
+  ['an RSA key', generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey],
+  ['a public key', generateKeyPairSync('ed25519').publicKey],
+  ['a text that is no key', 'sk_secret'],
+])('refuses %s as private key and does not show it', async (_, privateKey) => {
+  await expect(sign({ privateKey })).rejects.toThrow(
+    /^unable to sign user token; privateKey must be an Ed25519 private key$/,
+  )
 })
 
 it('leaves out claims that are not given', async () => {

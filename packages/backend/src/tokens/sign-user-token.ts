@@ -4,6 +4,7 @@
  * Guarantee: a token that this function returns has only claims that the server accepts. Values that
  * the server would refuse are refused here, with the reason, before a user meets them.
  */
+import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { avatarSchema, handleSchema, nameSchema } from '@chorus/protocol'
 import { SignJWT } from 'jose'
 
@@ -18,11 +19,27 @@ export const tokenBounds = {
   secretMinBytes: 32,
 } as const
 
-export interface UserTokenOptions {
+/** HS256: the API key signs. */
+interface SharedSecret {
   /** Id of the API key: `key_…`. */
   readonly keyId: string
   /** Signing secret of that key: printed with its secret by `npm run keys -- create`. */
   readonly signingSecret: string
+  readonly privateKey?: undefined
+}
+
+/** EdDSA: a private key signs that never leaves your back end. */
+interface PrivateKey {
+  /** `kid` of the public key: given to `npm run keys -- add-public-key`, or in your JWKS. */
+  readonly keyId: string
+  /** Ed25519 private key: a `KeyObject`, or PEM (PKCS #8), as `openssl genpkey` writes it. */
+  readonly privateKey: KeyObject | string
+  readonly signingSecret?: undefined
+}
+
+export type UserTokenOptions = UserClaims & (SharedSecret | PrivateKey)
+
+interface UserClaims {
   /** External id: the user's id in your system, 1 to 128 characters, compared byte for byte. */
   readonly userId: string
   /** Name that other users see. A new user without one gets a name from the server. */
@@ -39,14 +56,10 @@ export interface UserTokenOptions {
   readonly now?: Date
 }
 
-/** Returns a user token: a JWT signed with HS256, whose `kid` is the id of the key. */
+/** Returns a user token: a JWT signed with HS256 or EdDSA, whose `kid` is `keyId`. */
 export async function signUserToken(options: UserTokenOptions): Promise<string> {
-  const { keyId, signingSecret, userId, audience, lifetimeS = tokenBounds.lifetimeDefaultS, now = new Date() } = options
-  if (typeof keyId !== 'string' || !/^key_[a-z0-9]+$/.test(keyId))
-    throw refused('keyId must be the id of an API key, which begins with key_')
-  const key = new TextEncoder().encode(typeof signingSecret === 'string' ? signingSecret : '')
-  if (key.length < tokenBounds.secretMinBytes || signingSecret.startsWith('sk_'))
-    throw refused('signingSecret must be the signing secret of the key, not its secret')
+  const { keyId, userId, audience, lifetimeS = tokenBounds.lifetimeDefaultS, now = new Date() } = options
+  const { alg, key } = toSigner(options)
   checkUserId(userId)
   if (!(lifetimeS > 0 && lifetimeS <= tokenBounds.lifetimeMaxS && Number.isInteger(lifetimeS)))
     throw refused(`lifetimeS must be a whole number of seconds from 1 to ${tokenBounds.lifetimeMaxS} (24 hours)`)
@@ -58,12 +71,42 @@ export async function signUserToken(options: UserTokenOptions): Promise<string> 
     ...checked('avatar', avatarSchema, options.avatar),
     ...checked('handle', handleSchema, options.handle),
   })
-    .setProtectedHeader({ alg: 'HS256', kid: keyId, typ: 'JWT' })
+    .setProtectedHeader({ alg, kid: keyId, typ: 'JWT' })
     .setSubject(userId)
     .setIssuedAt(issuedAt)
     .setExpirationTime(issuedAt + lifetimeS)
   if (audience !== undefined) token.setAudience(audience)
   return token.sign(key)
+}
+
+function toSigner({ keyId, signingSecret, privateKey }: UserTokenOptions): Signer {
+  if (privateKey !== undefined) {
+    if (typeof keyId !== 'string' || keyId === '') throw refused('keyId must be the kid of the public key')
+    const key = toPrivateKey(privateKey)
+    if (key?.asymmetricKeyType !== 'ed25519') throw refused('privateKey must be an Ed25519 private key')
+    return { alg: 'EdDSA', key }
+  }
+  if (typeof keyId !== 'string' || !/^key_[a-z0-9]+$/.test(keyId))
+    throw refused('keyId must be the id of an API key, which begins with key_')
+  const key = new TextEncoder().encode(typeof signingSecret === 'string' ? signingSecret : '')
+  if (key.length < tokenBounds.secretMinBytes || signingSecret.startsWith('sk_'))
+    throw refused('signingSecret must be the signing secret of the key, not its secret')
+  return { alg: 'HS256', key }
+}
+
+interface Signer {
+  readonly alg: 'HS256' | 'EdDSA'
+  readonly key: Uint8Array | KeyObject
+}
+
+/** Returns undefined for a text that is no key. Its error may quote the text: it is not shown. */
+function toPrivateKey(key: KeyObject | string): KeyObject | undefined {
+  if (typeof key !== 'string') return key.type === 'private' ? key : undefined
+  try {
+    return createPrivateKey(key)
+  } catch {
+    return undefined
+  }
 }
 
 function checkUserId(userId: unknown): void {
