@@ -51,8 +51,8 @@ export interface UsersApi {
   put(externalId: string, profile: UserProfile, options?: CallOptions): Promise<{ user: ApiUser; created: boolean }>
   /** Creates or updates at most 1 000 users. A refused user does not affect the others. */
   putMany(users: readonly UserEntry[], options?: CallOptions): Promise<readonly UserResult[]>
-  /** `erasing` is true while an erasure of this user runs. */
-  get(externalId: string, options?: CallOptions): Promise<{ user: ApiUser; erasing?: boolean }>
+  /** `user.erasing` is true while an erasure of this user runs. */
+  get(externalId: string, options?: CallOptions): Promise<{ user: ApiUser }>
   list(page?: { readonly limit?: number; readonly page?: string }, options?: CallOptions): Promise<UserPage>
   /** Starts the erasure of all data of the user. `get` reports `erasing` until it is done. */
   erase(externalId: string, options?: CallOptions): Promise<void>
@@ -156,7 +156,7 @@ function createUsersApi(send: Send): UsersApi {
     async put(externalId, profile, options) {
       const request = { doing: 'put user', method: 'PUT', path: pathOf(externalId), body: profile } as const
       const { status, body } = await send(request, options)
-      return { ...(body as { user: ApiUser }), created: status === 201 }
+      return { user: (body as { user: ApiUser }).user, created: status === 201 }
     },
     async putMany(entries, options) {
       if (entries.length > bulkMaxUsers)
@@ -166,7 +166,7 @@ function createUsersApi(send: Send): UsersApi {
     },
     async get(externalId, options) {
       const { body } = await send({ doing: 'get user', method: 'GET', path: pathOf(externalId) }, options)
-      return body as { user: ApiUser; erasing?: boolean }
+      return body as { user: ApiUser }
     },
     async list(page = {}, options) {
       const path = `${users}${toQuery({ ...page })}`

@@ -8,6 +8,7 @@
  * followed.
  */
 import { randomUUID } from 'node:crypto'
+import { externalIdSchema, limits } from '@chorus/protocol'
 import { backoffMs, wait } from '../support/delays.ts'
 import { ChorusApiError, toApiError, toConnectionError } from './api-error.ts'
 
@@ -161,12 +162,12 @@ function parseOrUndefined(text: string): unknown {
   }
 }
 
-/** Encodes an external id for a header: its UTF-8 bytes, as `curl` sends them. */
+/** Encodes an external id for a header, as in a path. */
 function toHeaderValue(externalId: string): string {
-  if (externalId === '' || externalId.trim() !== externalId || /[\p{Cc}]/u.test(externalId)) {
+  if (!externalIdSchema.safeParse(externalId).success) {
     throw new TypeError(
-      'unable to act as user; a header cannot carry an external id that is empty, begins or ends with a blank, or has control characters',
+      `unable to act as user; an external id has 1 to ${limits.externalIdMaxChars} characters without control characters`,
     )
   }
-  return Buffer.from(externalId, 'utf8').toString('latin1')
+  return encodeURIComponent(externalId)
 }

@@ -1,13 +1,8 @@
 /** Objects of the server API that only keys see or write: users with external ids, subjects, cards. */
-import type { Conversation, ConversationKind, Json, Message, User } from '@chorus/protocol'
+import type { Conversation, ConversationKind, ExternalUser, Json, Message } from '@chorus/protocol'
 
-/** A user as a key sees it. */
-export interface ApiUser extends User {
-  /** Id that the integrator gave the user; null for accounts that sign in with a password. */
-  readonly externalId: string | null
-  /** True for the user that belongs to a key. */
-  readonly bot: boolean
-}
+/** A user as a key sees it. `externalId` is null for accounts that sign in with a password. */
+export type ApiUser = ExternalUser
 
 /** Profile that `users.put` stores. */
 export interface UserProfile {

@@ -271,6 +271,11 @@ class Relay {
   /** Looks up the conversation of a subject and moves its rows there. */
   async #resolve(hold: Hold, head: WaitingRow, rows: readonly WaitingRow[]): Promise<void> {
     const subject = { type: head.subject_type ?? '', id: head.subject_id ?? '' }
+    if (/^[.]{0,2}$/.test(subject.type) || /^[.]{0,2}$/.test(subject.id)) {
+      // Written without postInTransaction: no address has such a part.
+      await this.#bury(hold, rows, 'invalid: unable to post; the subject needs a type and an id that are not . or ..')
+      return this.#rows.release(hold, [])
+    }
     const known = this.#conversations.get(hold.lane)
     try {
       const conversation =

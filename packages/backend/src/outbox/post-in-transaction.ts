@@ -6,6 +6,7 @@
  * does not abort the transaction by itself.
  */
 import { randomUUID } from 'node:crypto'
+import { externalIdSchema } from '@chorus/protocol'
 import type { CardContent, Subject } from '../model/objects.ts'
 import type { StatementClient } from './database.ts'
 
@@ -37,9 +38,14 @@ export async function postInTransaction(client: StatementClient, message: Outbox
   if ((conversation === undefined) === (subject === undefined))
     throw refused('give either the conversation or the subject')
   if (conversation !== undefined && !uuid.test(conversation)) throw refused('conversation must be a UUID')
-  if (subject !== undefined && (!/^[a-z0-9-]{1,32}$/.test(subject.type) || !isText(subject.id, 128)))
-    throw refused('the subject needs a type of a to z, 0 to 9 and "-", and an id of 1 to 128 characters')
-  if (as !== undefined && !isText(as, 128)) throw refused('as must be an external id')
+  if (
+    subject !== undefined &&
+    (!/^[a-z0-9-]{1,32}$/.test(subject.type) || !isText(subject.id, 128) || /^[.]{1,2}$/.test(subject.id))
+  )
+    throw refused(
+      'the subject needs a type of a to z, 0 to 9 and "-", and an id of 1 to 128 characters that is not . or ..',
+    )
+  if (as !== undefined && !externalIdSchema.safeParse(as).success) throw refused('as must be an external id')
   if ((text === undefined || text === '') && card === undefined) throw refused('the message needs a text or a card')
   // Postgres cannot store NUL: the statement would fail, and the whole transaction with it.
   if (text?.includes('\u0000') === true || text?.isWellFormed() === false)

@@ -293,6 +293,15 @@ export function describeOutbox(name: string, open: () => Promise<OutboxDatabase>
       expect(problems).toEqual([expect.objectContaining({ kind: 'dead-letter', subject, conversation: null })])
     })
 
+    it('[OUT1] makes rows whose subject no address can carry dead letters', async () => {
+      await database.query(
+        `insert into chorus_outbox (id, subject_type, subject_id, text) values (gen_random_uuid(), 'order', '..', 'x')`,
+      )
+      start()
+      await whenEmpty()
+      expect(problems).toEqual([expect.objectContaining({ kind: 'dead-letter', conversation: null })])
+    })
+
     it('[OUT1] passes a subject whose look-up hangs', async () => {
       const conversation = randomUUID()
       server.subjects.set('order/9', randomUUID())

@@ -70,7 +70,7 @@ it.each([
   [{ userId: '' }, 'userId must have 1 to 128 characters'],
   [{ userId: 'x'.repeat(129) }, 'userId must have 1 to 128 characters'],
   [{ userId: 7 as unknown as string }, 'userId must be a string'],
-  [{ userId: 'a\ud800' }, 'userId must not contain NUL or half a character'],
+  [{ userId: 'a\ud800' }, 'userId must not contain control characters'],
   [{ keyId: 'sk_something' }, 'keyId must be the id of an API key'],
   [{ signingSecret: '' }, 'signingSecret must be the signing secret'],
   [{ signingSecret: `sk_${'x'.repeat(40)}` }, 'signingSecret must be the signing secret of the key, not its secret'],

@@ -5,7 +5,7 @@
  * the server would refuse are refused here, with the reason, before a user meets them.
  */
 import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { avatarSchema, handleSchema, nameSchema } from '@chorus/protocol'
+import { avatarSchema, externalIdSchema, handleSchema, nameSchema } from '@chorus/protocol'
 import { SignJWT } from 'jose'
 
 export const tokenBounds = {
@@ -115,8 +115,8 @@ function checkUserId(userId: unknown): void {
   if (typeof userId !== 'string') throw refused('userId must be a string')
   if (userId === '' || userId.length > externalIdMaxChars)
     throw refused(`userId must have 1 to ${externalIdMaxChars} characters`)
-  if (!userId.isWellFormed() || userId.includes('\u0000'))
-    throw refused('userId must not contain NUL or half a character')
+  if (!externalIdSchema.safeParse(userId).success)
+    throw refused('userId must not contain control characters or half a character, nor be . or ..')
 }
 
 interface ClaimSchema {
