@@ -26,6 +26,7 @@ import { listMessages } from './messages/list-messages.ts'
 import { listSessions } from './sessions/list-sessions.ts'
 import { markRead } from './messages/mark-read.ts'
 import { putMember } from './conversations/put-member.ts'
+import { putSubjectConversation } from './admin/put-subject-conversation.ts'
 import { putUser } from './admin/put-user.ts'
 import { putUsers } from './admin/put-users.ts'
 import { removeMember } from './conversations/remove-member.ts'
@@ -70,6 +71,7 @@ export const commands = {
   'list-sessions': listSessions,
   'mark-read': markRead,
   'put-member': putMember,
+  'put-subject-conversation': putSubjectConversation,
   'put-user': putUser,
   'put-users': putUsers,
   'remove-member': removeMember,

@@ -1,5 +1,7 @@
 import * as z from 'zod'
+import { limits } from '../limits.ts'
 import { idSchema } from '../values/id.ts'
+import { jsonSchema } from '../values/json.ts'
 import { seqOrZeroSchema, seqSchema } from '../values/seq.ts'
 import { nameSchema } from '../values/text.ts'
 import { commonFields } from './common-fields.ts'
@@ -28,6 +30,34 @@ export const memberSchema = z
 
 export type Member = z.infer<typeof memberSchema>
 
+export const subjectTypeSchema = z.string().regex(/^[a-z0-9-]{1,32}$/)
+/** Id of a subject in the integrator's system. It is a segment of a path, so it is never `.` or `..`. */
+export const subjectIdSchema = z
+  .string()
+  .min(1)
+  .max(128)
+  .refine((text) => text.isWellFormed() && !/\p{Cc}|^\.{1,2}$/u.test(text), {
+    error: 'contains control characters or lone surrogates, or is . or ..',
+  })
+
+/** Fields that describe a subject. Clients show `url` as a link, so it has no other scheme. */
+export const subjectFields = {
+  title: nameSchema.nullable(),
+  url: z
+    .string()
+    .max(limits.avatarMaxChars)
+    .regex(/^https?:\/\/[^\s"'<>\\]+$/)
+    .nullable(),
+  data: jsonSchema(limits.dataMaxBytes).nullable(),
+}
+
+/** What a conversation is about in the integrator's system, for example an order or a listing. */
+export const subjectSchema = z
+  .strictObject({ type: subjectTypeSchema, id: subjectIdSchema, ...subjectFields })
+  .meta({ id: 'Subject' })
+
+export type Subject = z.infer<typeof subjectSchema>
+
 /**
  * A conversation as one user sees it. `role` is null when the user is not a member, which is
  * possible only for a public channel.
@@ -48,6 +78,8 @@ export const conversationSchema = z
     members: z.array(memberSchema),
     memberCount: z.int().min(0),
     role: roleSchema.nullable(),
+    /** Absent for conversations without a subject. */
+    subject: subjectSchema.optional(),
   })
   .meta({ id: 'Conversation' })
 

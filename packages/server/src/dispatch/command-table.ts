@@ -28,6 +28,7 @@ import { listMessages } from '../commands/messages/list-messages.ts'
 import { listSessions } from '../commands/sessions/list-sessions.ts'
 import { markRead } from '../commands/messages/mark-read.ts'
 import { putMember } from '../commands/conversations/put-member.ts'
+import { putSubjectConversation } from '../commands/admin/put-subject-conversation.ts'
 import { putUser } from '../commands/admin/put-user.ts'
 import { putUsers } from '../commands/admin/put-users.ts'
 import { removeMember } from '../commands/conversations/remove-member.ts'
@@ -72,6 +73,7 @@ export const commandTable: CommandTable = {
   'list-sessions': listSessions,
   'mark-read': markRead,
   'put-member': putMember,
+  'put-subject-conversation': putSubjectConversation,
   'put-user': putUser,
   'put-users': putUsers,
   'remove-member': removeMember,

@@ -4,7 +4,7 @@
  * between the check and the change (append-op.sql, rule ACL1). A non-member always gets
  * `not-found`; a member without the right gets `forbidden`.
  */
-import { type ConversationKind, type Id, limits, type Role } from '@chorus/protocol'
+import { type ConversationKind, type Id, limits, type Role, type Subject } from '@chorus/protocol'
 
 /** Access rule of an operation. SQL also receives the further fields, such as limits. */
 interface Rule {
@@ -58,7 +58,12 @@ interface Fields {
   readonly react: { readonly target: number; readonly emoji: string }
   readonly unreact: Fields['react']
   readonly rename: { readonly name: string }
-  readonly 'put-member': { readonly user: Id; readonly role: Role | null }
+  readonly 'put-member': {
+    readonly user: Id
+    readonly role: Role | null
+    /** True for a conversation of a subject that an API key fills. The rights of roles do not apply. */
+    readonly byKey?: true
+  }
   readonly 'remove-member': { readonly user: Id }
 }
 
@@ -76,6 +81,8 @@ export interface Creation {
   readonly members: readonly Id[]
   /** Id that the client chose for this request (rule IDEM2). */
   readonly clientId?: Id
+  /** Subject of the conversation. A subject has at most one conversation (rule SUB1). */
+  readonly subject?: Subject
 }
 
 /** Operation that changes an existing conversation, except sending a message. */

@@ -7,6 +7,7 @@ import {
   type Member,
   type ReactionCount,
   type Role,
+  type Subject,
   type User,
 } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
@@ -26,6 +27,7 @@ interface ConversationRow {
   readonly unread: number
   readonly role: Role | null
   readonly member_count: number
+  readonly subject: Subject | null
   readonly members: readonly MemberJson[] | null
   readonly last_message:
     | (MessageColumns & { readonly seq: number; readonly reactions: readonly ReactionCount[] | null })
@@ -57,6 +59,8 @@ const memberJson = `json_build_object(
   'role', x.role, 'joinedSeq', x.joined_seq, 'readSeq', x.read_seq)`
 
 const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.read_seq, m.role, v.member_count,
+  case when v.subject_type is not null then json_build_object(
+    'type', v.subject_type, 'id', v.subject_id, 'title', v.subject_title, 'url', v.subject_url, 'data', v.subject_data) end as subject,
   case when m.user_id is null then 0 else ${unreadSql('v.id', 'm.read_seq', 'm.user_id')} end as unread,
   (select json_agg(shown.j order by shown.joined_seq) from (
      select ${memberJson} as j, x.joined_seq from members x join users u on u.id = x.user_id
@@ -85,6 +89,7 @@ function toConversation(row: ConversationRow): Conversation {
     members: (row.members ?? []).map((member) => ({ ...member })),
     memberCount: row.member_count,
     role: row.role,
+    ...(row.subject !== null && { subject: row.subject }),
   }
 }
 

@@ -24,13 +24,17 @@ begin
   result.outcome := 'stored';
   result.xid := pg_current_xact_id();
 
-  insert into conversations (id, kind, name, direct_key, creator, client_id, request_hash, seq, member_version, member_count)
+  insert into conversations (id, kind, name, direct_key, creator, client_id, request_hash, seq, member_version, member_count,
+                             subject_type, subject_id, subject_title, subject_url, subject_data)
     values (v_conversation, p_op ->> 'kind', p_op ->> 'name', p_op ->> 'directKey',
-            case when v_client_id is not null then v_actor end, v_client_id, v_hash, v_count + 1, v_count + 1, v_count)
+            case when v_client_id is not null then v_actor end, v_client_id, v_hash, v_count + 1, v_count + 1, v_count,
+            p_op -> 'subject' ->> 'type', p_op -> 'subject' ->> 'id', p_op -> 'subject' ->> 'title',
+            p_op -> 'subject' ->> 'url', (nullif(p_op -> 'subject' -> 'data', 'null'))::json)
     on conflict do nothing
     returning last_at into v_at;
   if not found then
-    -- IDEM2: the request was repeated. Otherwise the pair has a conversation, or this retries a
+    -- IDEM2: the request was repeated. Otherwise the pair or the subject has a conversation,
+    -- or this retries a
     -- commit whose response was lost.
     select id, seq, request_hash into v_known
       from conversations where creator = v_actor and client_id = v_client_id;
@@ -42,6 +46,10 @@ begin
     end if;
     if not found then
       select id, seq into v_known from conversations where direct_key = p_op ->> 'directKey';
+    end if;
+    if not found then
+      select id, seq into v_known from conversations
+       where subject_type = p_op -> 'subject' ->> 'type' and subject_id = p_op -> 'subject' ->> 'id';
     end if;
     result.seq := v_known.seq;
     result.detail := json_build_object('conversation', v_known.id);

@@ -29,6 +29,11 @@ begin
 
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
+  -- A request of the integrator's back end adds members to any conversation of a subject.
+  if v_op = 'put-member' and (p_op ->> 'byKey')::boolean
+     and exists (select from conversations where id = v_conversation and subject_type is not null) then
+    v_role := 'owner';
+  end if;
 
   -- A non-member may only join a public channel. For every other operation, the conversation does
   -- not exist.

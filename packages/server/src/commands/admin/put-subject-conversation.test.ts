@@ -1,0 +1,85 @@
+/** Tests conversations of subjects on both engines. */
+import { randomUUID } from 'node:crypto'
+import type { Id } from '@chorus/protocol'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { putExternalUsers } from '../../accounts/external-users.ts'
+import { LocalBusHub } from '../../bus/bus-local.ts'
+import { LogFixture } from '../../database/testing/log-fixture.ts'
+import { openTestDatabase, type TestDatabase, testEngines } from '../../database/testing/open-test-database.ts'
+import { TestNode } from '../testing/test-node.ts'
+
+describe.each(testEngines)('conversations of subjects on the %s engine', (engine) => {
+  let store: TestDatabase
+  let node: TestNode
+  let bots: Id[]
+  beforeAll(async () => {
+    store = await openTestDatabase(engine)
+    node = await TestNode.start(store.database, new LocalBusHub())
+    bots = await new LogFixture(store.database).users(2)
+    await putExternalUsers(
+      store.database,
+      ['ada', 'bob', 'cyd'].map((externalId) => ({ externalId, name: externalId })),
+    )
+  })
+  afterAll(async () => {
+    node.stop()
+    await store.close()
+  })
+
+  const put = (bot: number, id: string, members: string[], fields: object = {}) =>
+    node.run('put-subject-conversation', bots[bot] as Id, { type: 'order', id, kind: 'group', members, ...fields })
+  const namesOf = (conversation: { readonly members: readonly { readonly user: { readonly name: string } }[] }) =>
+    conversation.members.map(({ user }) => user.name).filter((name) => ['ada', 'bob', 'cyd'].includes(name))
+
+  it('[SUB1] gives one conversation to calls at the same time', async () => {
+    const id = randomUUID()
+    const both = await Promise.all([put(0, id, ['ada']), put(1, id, ['bob'])])
+    expect(both[0].conversation.id).toBe(both[1].conversation.id)
+    expect(both.filter(({ duplicate }) => duplicate === true)).toHaveLength(1)
+    const last = await put(0, id, [])
+    expect(namesOf(last.conversation).sort()).toEqual(['ada', 'bob'])
+  })
+
+  it('[SUB1] adds missing members, replaces the description and keeps the rest', async () => {
+    const id = 'order/1?é'
+    const first = await put(0, id, ['ada'], { name: 'First', title: 'Blue shoes', data: { size: 42 } })
+    expect(first.conversation).toMatchObject({
+      name: 'First',
+      role: 'owner',
+      subject: { type: 'order', id, title: 'Blue shoes', url: null, data: { size: 42 } },
+    })
+    const again = await put(0, id, ['bob'], { name: 'Second', url: 'https://shop.example/1' })
+    expect(again).toMatchObject({ duplicate: true, conversation: { id: first.conversation.id, name: 'First' } })
+    expect(again.conversation.subject).toEqual({
+      type: 'order',
+      id,
+      title: null,
+      url: 'https://shop.example/1',
+      data: null,
+    })
+    expect(namesOf(again.conversation)).toEqual(['ada', 'bob'])
+    const { seq } = again.conversation
+    expect((await put(0, id, ['bob', 'ada'])).conversation.seq).toBe(seq)
+  })
+
+  it('[SUB1] lets the bot of another key join visibly', async () => {
+    const id = randomUUID()
+    await put(0, id, ['ada'])
+    const { conversation } = await put(1, id, ['cyd'])
+    expect(conversation).toMatchObject({ role: 'member', memberCount: 4 })
+  })
+
+  it('refuses unknown members and a channel without a name', async () => {
+    const id = randomUUID()
+    await expect(put(0, id, ['nobody'])).rejects.toMatchObject({ code: 'not-found' })
+    await expect(put(0, id, [], { kind: 'channel' })).rejects.toMatchObject({ code: 'invalid' })
+    expect((await put(0, id, [])).duplicate).toBeUndefined()
+  })
+
+  it('[ACL1] rights of a key end outside conversations of subjects', async () => {
+    const [owner, other] = bots as [Id, Id]
+    const { conversation } = await node.run('create-conversation', owner, { kind: 'group', members: [] })
+    const added = { op: 'put-member', conversation: conversation.id, actor: other, user: other, role: null } as const
+    expect(await node.parts.log.apply({ ...added, byKey: true })).toMatchObject({ outcome: 'not-found' })
+  })
+})
