@@ -11,7 +11,9 @@
  *   refused. Creating a conversation takes an optional `clientId`. A change may have a type that
  *   this version does not know: `{seq, type, at, actor}`. Names and search terms are normalized
  *   to NFC.
- * - 3: user tokens of applications: `auth: {token, device}`, `Authorization: Bearer`, the event
- *   `authenticate`, and `closing` with the code `unauthenticated`.
+ * - 3: embedding. Server API with API keys under `/v1/admin`, `Chorus-As` and `Idempotency-Key`; a
+ *   user may have `bot`, a conversation `subject`. User tokens of applications: `auth: {token,
+ *   device}`, `Authorization: Bearer`, the event `authenticate`, and `closing` with the code
+ *   `unauthenticated`.
  */
 export const PROTOCOL_VERSION = 3
