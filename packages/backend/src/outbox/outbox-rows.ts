@@ -81,7 +81,7 @@ export class OutboxRows {
 
   /**
    * Claims at most `count` lanes that are free: not held, not waiting after a failure or for a
-   * subject. Goes on in the order of their names after `after`, so that no lane waits for ever.
+   * subject. Begins after the name `after`, in the order of names, so that no lane waits for ever.
    *
    * The locks on the first rows are held for this statement only. They let two relays that claim at
    * once skip each other's lanes instead of waiting for each other.

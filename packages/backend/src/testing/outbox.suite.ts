@@ -294,8 +294,9 @@ export function describeOutbox(name: string, open: () => Promise<OutboxDatabase>
     })
 
     it('[OUT1] makes rows whose subject no address can carry dead letters', async () => {
-      await database.query(
-        `insert into chorus_outbox (id, subject_type, subject_id, text) values (gen_random_uuid(), 'order', '..', 'x')`,
+      const row = `(gen_random_uuid(), 'order', '..', 'x')`
+      await database.transaction((client) =>
+        client.query(`insert into chorus_outbox (id, subject_type, subject_id, text) values ${row}`),
       )
       start()
       await whenEmpty()

@@ -51,7 +51,7 @@ export const subjectFields = {
   data: jsonSchema(limits.dataMaxBytes).nullable(),
 }
 
-/** What a conversation is about in the integrator's system, for example an order or a listing. */
+/** Object of the integrator that a conversation is about, for example an order or a listing. */
 export const subjectSchema = z
   .strictObject({ type: subjectTypeSchema, id: subjectIdSchema, ...subjectFields })
   .meta({ id: 'Subject' })

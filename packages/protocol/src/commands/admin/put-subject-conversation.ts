@@ -7,7 +7,7 @@ import { defineCommand } from '../define-command.ts'
 
 /**
  * Finds or creates the conversation of a subject (rule SUB1). In an existing conversation, missing
- * members are added, nobody is removed, and title, url and data are replaced.
+ * members are added, no member is removed, and title, url and data are replaced.
  */
 export const putSubjectConversation = defineCommand({
   name: 'put-subject-conversation',
