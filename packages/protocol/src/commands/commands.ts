@@ -16,6 +16,7 @@ import { getMessage } from './messages/get-message.ts'
 import { getNotifications } from './conversations/get-notifications.ts'
 import { getSession } from './sessions/get-session.ts'
 import { getSessionData } from './sessions/get-session-data.ts'
+import { getSubjectConversation } from './admin/get-subject-conversation.ts'
 import { getUser } from './users/get-user.ts'
 import { listChanges } from './sync/list-changes.ts'
 import { listConversations } from './conversations/list-conversations.ts'
@@ -61,6 +62,7 @@ export const commands = {
   'get-notifications': getNotifications,
   'get-session': getSession,
   'get-session-data': getSessionData,
+  'get-subject-conversation': getSubjectConversation,
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,

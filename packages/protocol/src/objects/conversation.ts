@@ -60,7 +60,7 @@ export type Subject = z.infer<typeof subjectSchema>
 
 /**
  * A conversation as one user sees it. `role` is null when the user is not a member, which is
- * possible only for a public channel.
+ * possible only for a public channel, and for an API key that looks up a subject.
  */
 export const conversationSchema = z
   .strictObject({

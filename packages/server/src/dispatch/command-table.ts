@@ -18,6 +18,7 @@ import { getMessage } from '../commands/messages/get-message.ts'
 import { getNotifications } from '../commands/conversations/get-notifications.ts'
 import { getSession } from '../commands/sessions/get-session.ts'
 import { getSessionData } from '../commands/sessions/get-session-data.ts'
+import { getSubjectConversation } from '../commands/admin/get-subject-conversation.ts'
 import { getUser } from '../commands/users/get-user.ts'
 import { listChanges } from '../commands/sync/list-changes.ts'
 import { listConversations } from '../commands/conversations/list-conversations.ts'
@@ -63,6 +64,7 @@ export const commandTable: CommandTable = {
   'get-notifications': getNotifications,
   'get-session': getSession,
   'get-session-data': getSessionData,
+  'get-subject-conversation': getSubjectConversation,
   'get-user': getUser,
   'list-changes': listChanges,
   'list-conversations': listConversations,

@@ -113,6 +113,27 @@ export async function readConversation(
   return rows[0] === undefined ? undefined : toConversation(rows[0])
 }
 
+/**
+ * Returns the conversation of a subject, or undefined if there is none. For API keys only: it needs
+ * no membership. A user who is not a member gets the description and the members, but no message.
+ */
+export async function readSubjectConversation(
+  database: Database,
+  user: Id,
+  type: string,
+  id: string,
+): Promise<Conversation | undefined> {
+  const [row] = await database.query<ConversationRow>({
+    name: 'read_subject_conversation',
+    pool: 'browse',
+    text: `select ${columns} from conversations v
+             left join members m on m.conversation = v.id and m.user_id = $3 and m.left_seq is null
+            where v.subject_type = $1 and v.subject_id = $2`,
+    values: [type, id, user],
+  })
+  return row === undefined ? undefined : toConversation(row)
+}
+
 export interface ConversationsPage {
   readonly conversations: Conversation[]
   /** Key of the first row of the next page. Undefined on the last page. */

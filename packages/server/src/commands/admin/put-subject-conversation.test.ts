@@ -69,6 +69,26 @@ describe.each(testEngines)('conversations of subjects on the %s engine', (engine
     expect(conversation).toMatchObject({ role: 'member', memberCount: 4 })
   })
 
+  it('[SUB1] looks up a conversation without creating or joining it', async () => {
+    const id = randomUUID()
+    const get = (bot: number) => node.run('get-subject-conversation', bots[bot] as Id, { type: 'order', id })
+    await expect(get(0)).rejects.toMatchObject({ code: 'not-found' })
+    const { conversation } = await put(0, id, ['ada'])
+    await node.run('send-message', bots[0] as Id, {
+      conversation: conversation.id,
+      clientId: randomUUID(),
+      text: 'For members',
+    })
+    expect((await get(0)).conversation).toMatchObject({ id: conversation.id, lastMessage: { text: 'For members' } })
+    expect((await get(1)).conversation).toMatchObject({
+      id: conversation.id,
+      role: null,
+      lastMessage: null,
+      unread: 0,
+      memberCount: 2,
+    })
+  })
+
   it('refuses unknown members and a channel without a name', async () => {
     const id = randomUUID()
     await expect(put(0, id, ['nobody'])).rejects.toMatchObject({ code: 'not-found' })
