@@ -16,6 +16,7 @@ export const errorCatalogue = {
   forbidden: { status: 403, retry: 'never', title: 'Not allowed' },
   'not-found': { status: 404, retry: 'never', title: 'Does not exist, or is hidden from the caller' },
   conflict: { status: 409, retry: 'never', title: 'Conflicts with stored data' },
+  stale: { status: 409, retry: 'never', title: 'Based on something that has changed; nothing was stored' },
   'too-large': { status: 413, retry: 'never', title: 'Exceeds a limit' },
   unsupported: { status: 415, retry: 'never', title: 'Not JSON' },
   'rate-limited': { status: 429, retry: 'later', title: 'Too many requests' },
@@ -33,6 +34,8 @@ export interface ErrorBody {
   readonly retry: Retry
   /** Minimum time to wait before the next attempt. */
   readonly retryAfterMs?: number
+  /** State that the request did not know. Set only for `stale`. */
+  readonly current?: unknown
 }
 
 /** Error body of an HTTP response (RFC 9457, `application/problem+json`). */
@@ -43,10 +46,13 @@ export interface Problem {
   readonly detail: string
   readonly code: ErrorCode
   readonly retry: Retry
+  /** State that the request did not know. Set only for `stale`. */
+  readonly current?: unknown
 }
 
 export interface ChorusErrorOptions {
   readonly retryAfterMs?: number
+  readonly current?: unknown
   readonly cause?: unknown
 }
 
@@ -57,12 +63,14 @@ export interface ChorusErrorOptions {
 export class ChorusError extends Error {
   readonly code: ErrorCode
   readonly retryAfterMs: number | undefined
+  readonly current: unknown
 
   constructor(code: ErrorCode, message: string, options: ChorusErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'ChorusError'
     this.code = code
     this.retryAfterMs = options.retryAfterMs
+    this.current = options.current
   }
 
   get retry(): Retry {
@@ -74,13 +82,23 @@ export class ChorusError extends Error {
   }
 
   toBody(): ErrorBody {
-    const body = { code: this.code, message: this.message, retry: this.retry }
-    return this.retryAfterMs === undefined ? body : { ...body, retryAfterMs: this.retryAfterMs }
+    return {
+      code: this.code,
+      message: this.message,
+      retry: this.retry,
+      ...(this.retryAfterMs !== undefined && { retryAfterMs: this.retryAfterMs }),
+      ...(this.current !== undefined && { current: this.current }),
+    }
   }
 
   toProblem(): Problem {
     const { title, status, retry } = errorCatalogue[this.code]
-    return { type: `urn:chorus:error:${this.code}`, title, status, detail: this.message, code: this.code, retry }
+    const problem = { title, status, detail: this.message, code: this.code, retry }
+    return {
+      type: `urn:chorus:error:${this.code}`,
+      ...problem,
+      ...(this.current !== undefined && { current: this.current }),
+    }
   }
 }
 

@@ -8,6 +8,20 @@ export const limits = {
   textMaxChars: 20_000,
   /** Maximum size of a message's `data`, in bytes of JSON. */
   dataMaxBytes: 8_192,
+  /** Maximum size of a card in a request, in bytes of JSON. */
+  cardMaxBytes: 4_096,
+  /** Maximum number of fields of a card. */
+  cardFieldsMax: 20,
+  /** Maximum length of the name of a card's field, in UTF-16 code units. */
+  cardFieldNameMaxChars: 50,
+  /** Maximum length of the value of a card's field, in UTF-16 code units. */
+  cardFieldMaxChars: 500,
+  /** Maximum number of actions of a card. */
+  cardActionsMax: 5,
+  /** Maximum number of users that may take one action of a card. */
+  cardActorsMax: 20,
+  /** Maximum version of a card: how many times an API key may change it. */
+  cardVersionMax: 1_000_000,
   /** Maximum size of a live value, in bytes of JSON. */
   liveValueMaxBytes: 1_024,
   /** Maximum lifetime of a live value that is not refreshed, in milliseconds. */

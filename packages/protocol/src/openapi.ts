@@ -208,6 +208,7 @@ export function buildOpenApiDocument(serverUrl: string): JsonObject {
             detail: { type: 'string' },
             code: { type: 'string', description: `One of: ${Object.keys(errorCatalogue).join(', ')}.` },
             retry: { type: 'string', description: 'One of: never, later.' },
+            current: { description: 'State that the request did not know; set only for `stale`.' },
           },
         },
       },

@@ -17,7 +17,7 @@ import { PROTOCOL_VERSION } from './version.ts'
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
   2: 'cf8026870890a925',
-  3: 'fa1a9c333cf8d303',
+  3: 'df2621a1a194c4cc',
 }
 
 const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>

@@ -8,6 +8,8 @@ export const changeFields: { readonly [Type in ChangeType]: readonly ChangeField
   'message.created': ['seq', 'at', 'actor', 'type', 'message'],
   'message.edited': ['seq', 'at', 'actor', 'type', 'message'],
   'message.deleted': ['seq', 'at', 'actor', 'type', 'message'],
+  'card.updated': ['seq', 'at', 'actor', 'type', 'message'],
+  'card.acted': ['seq', 'at', 'actor', 'type', 'target', 'action'],
   'reaction.added': ['seq', 'at', 'actor', 'type', 'target', 'emoji'],
   'reaction.removed': ['seq', 'at', 'actor', 'type', 'target', 'emoji'],
   'member.joined': ['seq', 'at', 'actor', 'type', 'user', 'role'],

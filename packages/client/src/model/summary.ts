@@ -6,7 +6,7 @@
 import { type Change, type Conversation, limits, type PageMessage } from '@chorus/protocol'
 import type { ConversationSummary } from './api-conversation.ts'
 import { hasMessage } from './change-fields.ts'
-import { countReaction, reactionsOf, spanOf, type TimelineWindow } from './timeline.ts'
+import { countReaction, reactionsOf, spanOf, type TimelineWindow, withAct } from './timeline.ts'
 
 /**
  * A summary, and the seq at which its unread messages were counted. That seq can differ from the
@@ -66,6 +66,10 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
     return { ...summary, lastMessage: { ...change.message, reactions: reactionsOf(change.message, lastMessage) } }
   }
   switch (change.type) {
+    case 'card.acted': {
+      const { lastMessage } = summary
+      return lastMessage?.seq === change.target ? { ...summary, lastMessage: withAct(lastMessage, change) } : summary
+    }
     case 'reaction.added':
     case 'reaction.removed': {
       const { lastMessage } = summary

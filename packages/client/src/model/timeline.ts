@@ -336,6 +336,12 @@ function applyToEntries(entries: WindowEntry[], change: Change, hasAfter: boolea
     return
   }
   switch (change.type) {
+    case 'card.acted': {
+      const index = indexOf(entries, change.target)
+      const present = entries[index]
+      if (present !== undefined) entries[index] = { ...present, message: withAct(present.message, change) }
+      return
+    }
     case 'reaction.added':
     case 'reaction.removed': {
       const index = indexOf(entries, change.target)
@@ -361,6 +367,16 @@ function withBody(entry: WindowEntry, message: Message, seq: number): WindowEntr
   const asOfSeq = Math.max(entry.asOfSeq, seq)
   if (message.version <= entry.message.version) return { message: entry.message, asOfSeq }
   return { message: { ...message, reactions: reactionsOf(message, entry.message) }, asOfSeq }
+}
+
+/**
+ * Returns the message with an act on its card. A message whose version is higher than the seq of the
+ * act contains it, or a later version of the card.
+ */
+export function withAct(message: PageMessage, change: Extract<Change, { type: 'card.acted' }>): PageMessage {
+  const { seq, action, actor } = change
+  if (message.card === undefined || seq <= message.version) return message
+  return { ...message, card: { ...message.card, acted: { seq, action, actor } } }
 }
 
 /**

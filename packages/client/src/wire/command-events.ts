@@ -5,6 +5,7 @@
 import type { EventCommandName } from '@chorus/protocol'
 
 export const commandEvents: { readonly [Name in EventCommandName]: string } = {
+  'act-on-card': 'act',
   'add-reaction': 'react',
   authenticate: 'authenticate',
   'delete-message': 'delete',

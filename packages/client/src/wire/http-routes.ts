@@ -11,6 +11,7 @@ import type { Method, UserCommandName } from '@chorus/protocol'
 export type HttpRoute = `${Method} ${string}`
 
 export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute | undefined } = {
+  'act-on-card': 'POST /v1/conversations/{conversation}/messages/{seq}/actions',
   'add-reaction': 'PUT /v1/conversations/{conversation}/messages/{seq}/reactions/{emoji}',
   authenticate: undefined,
   'confirm-email': 'POST /v1/notifications/confirm',
@@ -25,6 +26,7 @@ export const httpRoutes: { readonly [Name in UserCommandName]: HttpRoute | undef
   'get-session': 'GET /v1/session',
   'get-session-data': 'GET /v1/session/data',
   'get-user': 'GET /v1/users/{id}',
+  'list-card-keys': 'GET /v1/keys',
   'list-changes': 'GET /v1/conversations/{conversation}/changes',
   'list-conversations': 'GET /v1/conversations',
   'list-live-values': 'GET /v1/conversations/{conversation}/live',

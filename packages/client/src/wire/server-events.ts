@@ -39,6 +39,7 @@ const changeGuards: { readonly [Field in ChangeField]: (value: unknown) => boole
   message: isMessage,
   target: isSeq,
   emoji: isText,
+  action: isText,
   user: isText,
   role: isText,
   conversation: isObject,

@@ -2,6 +2,7 @@
  * All commands that a client can send (the "up" side of the wire). Generated from the definitions in
  * the folders of this folder by `npm run docs`. Do not edit.
  */
+import { actOnCard } from './messages/act-on-card.ts'
 import { addReaction } from './messages/add-reaction.ts'
 import { authenticate } from './sessions/authenticate.ts'
 import { confirmEmail } from './users/confirm-email.ts'
@@ -18,6 +19,7 @@ import { getSession } from './sessions/get-session.ts'
 import { getSessionData } from './sessions/get-session-data.ts'
 import { getSubjectConversation } from './admin/get-subject-conversation.ts'
 import { getUser } from './users/get-user.ts'
+import { listCardKeys } from './keys/list-card-keys.ts'
 import { listChanges } from './sync/list-changes.ts'
 import { listConversations } from './conversations/list-conversations.ts'
 import { listExternalUsers } from './admin/list-external-users.ts'
@@ -26,6 +28,7 @@ import { listMembers } from './conversations/list-members.ts'
 import { listMessages } from './messages/list-messages.ts'
 import { listSessions } from './sessions/list-sessions.ts'
 import { markRead } from './messages/mark-read.ts'
+import { postMessage } from './admin/post-message.ts'
 import { putMember } from './conversations/put-member.ts'
 import { putSubjectConversation } from './admin/put-subject-conversation.ts'
 import { putUser } from './admin/put-user.ts'
@@ -42,12 +45,14 @@ import { signIn } from './sessions/sign-in.ts'
 import { signOut } from './sessions/sign-out.ts'
 import { signUp } from './sessions/sign-up.ts'
 import { sync } from './sync/sync.ts'
+import { updateCard } from './admin/update-card.ts'
 import { updateConversation } from './conversations/update-conversation.ts'
 import { updateProfile } from './users/update-profile.ts'
 import { updateSessionData } from './sessions/update-session-data.ts'
 import { watchPresence } from './live/watch-presence.ts'
 
 export const commands = {
+  'act-on-card': actOnCard,
   'add-reaction': addReaction,
   authenticate,
   'confirm-email': confirmEmail,
@@ -64,6 +69,7 @@ export const commands = {
   'get-session-data': getSessionData,
   'get-subject-conversation': getSubjectConversation,
   'get-user': getUser,
+  'list-card-keys': listCardKeys,
   'list-changes': listChanges,
   'list-conversations': listConversations,
   'list-external-users': listExternalUsers,
@@ -72,6 +78,7 @@ export const commands = {
   'list-messages': listMessages,
   'list-sessions': listSessions,
   'mark-read': markRead,
+  'post-message': postMessage,
   'put-member': putMember,
   'put-subject-conversation': putSubjectConversation,
   'put-user': putUser,
@@ -88,6 +95,7 @@ export const commands = {
   'sign-out': signOut,
   'sign-up': signUp,
   sync,
+  'update-card': updateCard,
   'update-conversation': updateConversation,
   'update-profile': updateProfile,
   'update-session-data': updateSessionData,

@@ -58,6 +58,8 @@ export interface CommandDefinition<
    * Scope that an API key needs. Default: `read` for a GET route, otherwise `write`.
    */
   readonly scope?: KeyScope
+  /** Whether a command with `auth: 'key'` acts as the user of `Chorus-As`. */
+  readonly actsAs?: boolean
   /** Whether the command concerns the session of the request, which API keys do not have. */
   readonly ownSession?: boolean
   readonly input: Input

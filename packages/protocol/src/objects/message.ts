@@ -5,6 +5,7 @@ import { jsonSchema } from '../values/json.ts'
 import { limits } from '../limits.ts'
 import { seqSchema, timeSchema } from '../values/seq.ts'
 import { messageTextSchema } from '../values/text.ts'
+import { actionIdSchema, cardSchema } from './card.ts'
 import { commonFields } from './common-fields.ts'
 
 /** One message of a conversation, the same for every member. */
@@ -33,6 +34,8 @@ export const messageSchema = z
     createdAt: timeSchema,
     editedAt: timeSchema.nullable(),
     deletedAt: timeSchema.nullable(),
+    /** Absent for messages without a card. */
+    card: cardSchema.optional(),
   })
   .meta({ id: 'Message' })
 
@@ -46,6 +49,12 @@ export const messageChanges = [
   z.strictObject({ ...commonFields, type: z.literal('message.created'), message: messageSchema }),
   z.strictObject({ ...commonFields, type: z.literal('message.edited'), message: messageSchema }),
   z.strictObject({ ...commonFields, type: z.literal('message.deleted'), message: messageSchema }),
+  z.strictObject({ ...commonFields, type: z.literal('card.updated'), message: messageSchema }),
+  /**
+   * The first act on a version of a card. It moves no version: it applies to a copy of the message
+   * whose `version` is below the seq of this change.
+   */
+  z.strictObject({ ...commonFields, type: z.literal('card.acted'), target: seqSchema, action: actionIdSchema }),
   z.strictObject({ ...commonFields, type: z.literal('reaction.added'), target: seqSchema, emoji: emojiSchema }),
   z.strictObject({ ...commonFields, type: z.literal('reaction.removed'), target: seqSchema, emoji: emojiSchema }),
 ] as const

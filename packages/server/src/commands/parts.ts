@@ -2,6 +2,7 @@
  * The objects that commands use: log, delivery, live values, authentication and accounts.
  * start/start-delivery.ts builds them.
  */
+import type { CardSigner } from '../cards/card-signer.ts'
 import type { Connections } from '../delivery/connections.ts'
 import type { Feeds } from '../delivery/feeds.ts'
 import type { LiveValues } from '../live/live-values.ts'
@@ -25,6 +26,7 @@ export type MarkerReads = Batcher<MemberPair, MarkerState | null>
 
 export interface Parts extends IdentityParts {
   readonly serverName: string
+  readonly cards: CardSigner
   readonly userTokens: UserTokens
   readonly tokenSessions: TokenSessions
   readonly log: ChangeLog

@@ -3,7 +3,7 @@
  * ACL3).
  */
 import { ChorusError } from '@chorus/protocol'
-import type { OperationOutcome, SendOutcome } from '../log/append-outcome.ts'
+import type { OperationDetail, OperationOutcome, SendOutcome } from '../log/append-outcome.ts'
 
 type Refusal = Exclude<SendOutcome | OperationOutcome, 'stored' | 'duplicate' | 'unchanged'>
 
@@ -26,4 +26,11 @@ const sentences: { readonly [R in Refusal]: string } = {
 /** Returns the error for a refusal. `what` completes the error text "unable to …". */
 export function refuse(outcome: Refusal, what: string): ChorusError {
   return new ChorusError(reasons[outcome], `unable to ${what}; ${sentences[outcome]}`)
+}
+
+/** Returns the error for a request based on an older state of a card, with the current card. */
+export function refuseStale(detail: OperationDetail | null, what: string): ChorusError {
+  return new ChorusError('stale', `unable to ${what}; it has changed, see current`, {
+    current: { card: detail?.card ?? null },
+  })
 }

@@ -4,6 +4,7 @@
  * Do not edit.
  */
 import type { CommandTable } from '../commands/command.ts'
+import { actOnCard } from '../commands/messages/act-on-card.ts'
 import { addReaction } from '../commands/messages/add-reaction.ts'
 import { authenticate } from '../commands/sessions/authenticate.ts'
 import { confirmEmail } from '../commands/users/confirm-email.ts'
@@ -20,6 +21,7 @@ import { getSession } from '../commands/sessions/get-session.ts'
 import { getSessionData } from '../commands/sessions/get-session-data.ts'
 import { getSubjectConversation } from '../commands/admin/get-subject-conversation.ts'
 import { getUser } from '../commands/users/get-user.ts'
+import { listCardKeys } from '../commands/keys/list-card-keys.ts'
 import { listChanges } from '../commands/sync/list-changes.ts'
 import { listConversations } from '../commands/conversations/list-conversations.ts'
 import { listExternalUsers } from '../commands/admin/list-external-users.ts'
@@ -28,6 +30,7 @@ import { listMembers } from '../commands/conversations/list-members.ts'
 import { listMessages } from '../commands/messages/list-messages.ts'
 import { listSessions } from '../commands/sessions/list-sessions.ts'
 import { markRead } from '../commands/messages/mark-read.ts'
+import { postMessage } from '../commands/admin/post-message.ts'
 import { putMember } from '../commands/conversations/put-member.ts'
 import { putSubjectConversation } from '../commands/admin/put-subject-conversation.ts'
 import { putUser } from '../commands/admin/put-user.ts'
@@ -44,12 +47,14 @@ import { signIn } from '../commands/sessions/sign-in.ts'
 import { signOut } from '../commands/sessions/sign-out.ts'
 import { signUp } from '../commands/sessions/sign-up.ts'
 import { sync } from '../commands/sync/sync.ts'
+import { updateCard } from '../commands/admin/update-card.ts'
 import { updateConversation } from '../commands/conversations/update-conversation.ts'
 import { updateProfile } from '../commands/users/update-profile.ts'
 import { updateSessionData } from '../commands/sessions/update-session-data.ts'
 import { watchPresence } from '../commands/live/watch-presence.ts'
 
 export const commandTable: CommandTable = {
+  'act-on-card': actOnCard,
   'add-reaction': addReaction,
   authenticate,
   'confirm-email': confirmEmail,
@@ -66,6 +71,7 @@ export const commandTable: CommandTable = {
   'get-session-data': getSessionData,
   'get-subject-conversation': getSubjectConversation,
   'get-user': getUser,
+  'list-card-keys': listCardKeys,
   'list-changes': listChanges,
   'list-conversations': listConversations,
   'list-external-users': listExternalUsers,
@@ -74,6 +80,7 @@ export const commandTable: CommandTable = {
   'list-messages': listMessages,
   'list-sessions': listSessions,
   'mark-read': markRead,
+  'post-message': postMessage,
   'put-member': putMember,
   'put-subject-conversation': putSubjectConversation,
   'put-user': putUser,
@@ -90,6 +97,7 @@ export const commandTable: CommandTable = {
   'sign-out': signOut,
   'sign-up': signUp,
   sync,
+  'update-card': updateCard,
   'update-conversation': updateConversation,
   'update-profile': updateProfile,
   'update-session-data': updateSessionData,

@@ -101,6 +101,6 @@ async function claim(database: Parts['database'], call: Call): Promise<HttpAnswe
 
 function toAnswer({ status, body }: StoredAnswer): HttpAnswer {
   if (status < 400) return { status, body: body ?? undefined }
-  const error = JSON.parse(body ?? '{}') as { code: ChorusError['code']; message: string }
-  throw new ChorusError(error.code, error.message)
+  const error = JSON.parse(body ?? '{}') as { code: ChorusError['code']; message: string; current?: unknown }
+  throw new ChorusError(error.code, error.message, { current: error.current })
 }

@@ -45,16 +45,17 @@ interface Definition {
   readonly auth: CommandAuth
   readonly scope?: KeyScope
   readonly ownSession?: boolean
+  readonly actsAs?: boolean
   readonly route?: { readonly method: string }
 }
 
 /** Throws unless an API key may use this command with the scopes that this key has. */
 export function requireScope(request: FastifyRequest, name: CommandName, { scopes }: ApiKey): void {
-  const { auth, scope, ownSession, route }: Definition = commands[name]
+  const { auth, scope, ownSession, actsAs, route }: Definition = commands[name]
   if (auth === 'none' || ownSession === true)
     throw new ChorusError('forbidden', `unable to ${verbOf(name)}; an API key has no session`)
   const actsAsUser = request.headers['chorus-as'] !== undefined
-  if (actsAsUser && auth === 'key')
+  if (actsAsUser && auth === 'key' && actsAs !== true)
     throw new ChorusError('invalid', `unable to ${verbOf(name)}; Chorus-As has no meaning for this command`)
   const needed = scope ?? (route?.method === 'GET' && !actsAsUser ? 'read' : 'write')
   if (!scopes.includes(needed))

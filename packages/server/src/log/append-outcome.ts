@@ -10,6 +10,9 @@ import type { LogRow } from './append-statement.ts'
 export type SendOutcome = 'stored' | 'duplicate' | 'conflict' | 'not-found' | 'invalid-reply'
 export type OperationOutcome = 'stored' | 'unchanged' | 'not-found' | 'forbidden' | 'too-large' | 'conflict'
 
+/** Outcome of an operation on a card. `stale`: the card has changed since, or a member has acted. */
+export type CardOutcome = OperationOutcome | 'stale'
+
 export type OperationDetail = Partial<MessageColumns> & {
   readonly conversation?: Id
   readonly role?: Role

@@ -16,10 +16,10 @@
 import type { Id, Message } from '@chorus/protocol'
 import { classifyDatabaseError } from '../database/database-errors.ts'
 import type { Database } from '../database/database.ts'
-import { type Appended, type OperationOutcome, refusal, type SendOutcome } from './append-outcome.ts'
+import { type Appended, type CardOutcome, type OperationOutcome, refusal, type SendOutcome } from './append-outcome.ts'
 import { type AppendObserver, AppendQueue, type WeightLimits } from './append-queue.ts'
 import type { LogRow, SendRow } from './append-statement.ts'
-import type { LogOperation } from './operations.ts'
+import type { CardOperation, LogOperation } from './operations.ts'
 import { findSameRequest } from './same-request.ts'
 
 /** Limits of a queue for messages and operations, in characters of text. */
@@ -28,6 +28,8 @@ const messageWeights: WeightLimits = { batchWeightMax: 2_000_000, waitingWeightM
 const creationWeights: WeightLimits = { batchWeightMax: 100, waitingWeightMax: 10_000 }
 /** Weight of an operation without text in the batch limit, in characters. */
 const operationChars = 200
+
+type OutcomeOf<Operation extends LogOperation> = Operation['op'] extends CardOperation ? CardOutcome : OperationOutcome
 
 export class ChangeLog {
   readonly #database: Database
@@ -56,13 +58,13 @@ export class ChangeLog {
    * Applies an operation other than a new message or a creation. SQL checks the access rules while
    * it holds the lock of the conversation.
    */
-  apply(operation: LogOperation): Promise<Appended<OperationOutcome>> {
+  apply<Operation extends LogOperation>(operation: Operation): Promise<Appended<OutcomeOf<Operation>>> {
     const row: LogRow = { kind: 'operation', operation }
     const appended =
       operation.op === 'create'
         ? this.#creations.add(row, operation.conversation, operation.members.length)
         : this.#queueOf(operation.conversation).add(row, operation.conversation, weightOf(operation))
-    return appended as Promise<Appended<OperationOutcome>>
+    return appended as Promise<Appended<OutcomeOf<Operation>>>
   }
 
   /** Number of rows waiting in all queues. */
@@ -101,7 +103,9 @@ export class ChangeLog {
  * message of the same text.
  */
 function weightOf(operation: LogOperation): number {
-  return operationChars + ('text' in operation ? operation.text.length : 0)
+  const text = 'text' in operation ? operation.text.length : 0
+  const card = 'card' in operation ? operation.card.length : 0
+  return operationChars + text + card
 }
 
 /** Returns the message that clients see for a stored send. */

@@ -45,6 +45,11 @@ export const operationRules = {
     conversationsMax: limits.conversationsPerUserMax,
   },
   'remove-member': { roles: moderators, own: false, kinds: withRoles, removes: removableBy },
+  // Only API keys run the first two. SQL checks membership, and for an act the users of the action
+  // (append-card.sql).
+  'send-card': { roles: everybody, own: false, kinds: anyKind },
+  'update-card': { roles: everybody, own: false, kinds: anyKind },
+  act: { roles: everybody, own: false, kinds: anyKind },
 } as const satisfies { readonly [name: string]: Rule }
 
 type OperationName = keyof typeof operationRules
@@ -65,6 +70,23 @@ interface Fields {
     readonly byKey?: true
   }
   readonly 'remove-member': { readonly user: Id }
+  /** Cards and `data` are JSON texts, so that the order of their fields is kept. */
+  readonly 'send-card': {
+    readonly clientId: Id
+    /** Hash of the request, as hex (rule IDEM1). */
+    readonly hash: string
+    readonly text: string
+    readonly data: string | null
+    readonly card: string
+  }
+  readonly 'update-card': { readonly target: number; readonly version: number; readonly card: string }
+  readonly act: {
+    readonly target: number
+    readonly clientId: Id
+    readonly hash: string
+    readonly version: number
+    readonly action: string
+  }
 }
 
 type FieldsOf<Name> = Name extends keyof Fields ? Fields[Name] : { readonly target: number }
@@ -95,6 +117,9 @@ export type LogOperation =
         readonly actor: Id
       } & FieldsOf<Name>
     }[OperationName]
+
+/** Operations on cards. */
+export type CardOperation = 'send-card' | 'update-card' | 'act'
 
 /**
  * Returns true for operations that change members. They must be the last of their batch (rule

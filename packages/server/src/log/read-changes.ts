@@ -18,7 +18,7 @@ const messageJson = `
     when 'message.created' then json_build_object(${messagePairs})
     ${rewriteTypes.map((type) => `when '${type}' then message_detail(c.conversation, c.target)`).join('\n    ')}
   end`
-const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, v.kind, ${messageJson} as message`
+const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, c.action, v.kind, ${messageJson} as message`
 
 export interface RangeRequest {
   readonly conversation: Id

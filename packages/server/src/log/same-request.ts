@@ -21,6 +21,11 @@ export function hashRequest({ text, replyTo, data }: RequestParts): string {
   return hash('sha256', JSON.stringify([text, replyTo, data]))
 }
 
+/** Returns the hash of a request, as hex. The order of the keys of its objects does not matter. */
+export function hashValue(request: object): string {
+  return hash('sha256', JSON.stringify(withSortedKeys(request as Json)))
+}
+
 /** Returns the same value with the keys of every object sorted. */
 export function withSortedKeys(value: Json): Json {
   if (value === null || typeof value !== 'object') return value

@@ -7,6 +7,8 @@ import { ChorusError, type Id, type LiveValue } from '@chorus/protocol'
 import type { Bus } from '../bus/bus.ts'
 import { openBus } from '../bus/open-bus.ts'
 import { CatchUp } from '../catch-up/catch-up.ts'
+import { CardSigner } from '../cards/card-signer.ts'
+import { readSigningKeys } from '../cards/signing-keys.ts'
 import type { Parts } from '../commands/parts.ts'
 import { applyDeviceUpdate } from '../connections/apply-device-update.ts'
 import { ConnectionGate } from '../connections/connection-gate.ts'
@@ -103,6 +105,12 @@ export async function startDelivery(
       bus.publish('all', { kind: 'revoked', sessions })
     },
     serverName: config.serverName,
+    cards: new CardSigner({
+      issuer: config.publicUrl ?? `http://${config.host}:${config.port}`,
+      load: () => readSigningKeys(database),
+      clock,
+      now: () => store.time.now(),
+    }),
     log: store.log,
     cursors: new CursorCodec(await readSetting(database, 'cursor-key')),
     catchUp,

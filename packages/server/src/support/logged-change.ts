@@ -47,6 +47,7 @@ export interface ChangeRow {
   readonly role: Role | null
   readonly emoji: string | null
   readonly name: string | null
+  readonly action: string | null
   readonly kind: 'direct' | 'group' | 'channel'
   readonly message: MessageColumns | null
 }
@@ -102,6 +103,7 @@ const fieldReaders: { readonly [Field in ChangeField]: (row: ChangeRow) => unkno
   message: ({ conversation, target, seq, message }) => message && toMessage(conversation, target ?? seq, message),
   target: ({ target }) => target,
   emoji: ({ emoji }) => emoji,
+  action: ({ action }) => action,
   user: ({ user_id }) => user_id,
   role: ({ role }) => role,
   conversation: ({ conversation, kind, name }) => ({ id: conversation, kind, name }),

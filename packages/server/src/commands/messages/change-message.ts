@@ -4,7 +4,7 @@
  */
 import type { Message, MessageChangeType } from '@chorus/protocol'
 import type { OperationDetail } from '../../log/append-outcome.ts'
-import type { LogOperation } from '../../log/operations.ts'
+import type { CardOperation, LogOperation } from '../../log/operations.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import { type MessageColumns, toMessage } from '../../support/message-columns.ts'
 import type { Parts } from '../parts.ts'
@@ -17,7 +17,7 @@ import { refuse } from '../refuse.ts'
 export async function changeMessage(
   parts: Parts,
   type: Exclude<MessageChangeType, 'message.created'>,
-  operation: Extract<LogOperation, { readonly target: number }>,
+  operation: Exclude<Extract<LogOperation, { readonly target: number }>, { readonly op: CardOperation }>,
 ): Promise<{ seq: number; message: Message }> {
   const { op, conversation, actor, target } = operation
   const { outcome, seq, at, xid, detail } = await parts.log.apply(operation)
@@ -37,7 +37,8 @@ export async function changeMessage(
   }
 }
 
-function completed(detail: OperationDetail | null): MessageColumns {
+/** Returns the columns of the message that an operation returned. */
+export function completed(detail: OperationDetail | null): MessageColumns {
   if (detail?.version === undefined) throw new Error('the log returned no message')
   return detail as MessageColumns
 }

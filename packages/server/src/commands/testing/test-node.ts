@@ -8,6 +8,8 @@ import { Limits } from '../../auth/limits.ts'
 import { noLimits } from '../../auth/testing/no-limits.ts'
 import { commandTable } from '../../dispatch/command-table.ts'
 import { openConnection } from '../../connections/open-connection.ts'
+import { CardSigner } from '../../cards/card-signer.ts'
+import { readSigningKeys } from '../../cards/signing-keys.ts'
 import type { Parts } from '../parts.ts'
 import { createFeedsListener, createSweepListener } from '../../connections/listeners.ts'
 import { openMarkerReads } from '../../connections/send-read-marker.ts'
@@ -92,6 +94,12 @@ export class TestNode {
       announceRevoked: unused,
       database,
       serverName: 'test',
+      cards: new CardSigner({
+        issuer: 'http://chat.test',
+        load: () => readSigningKeys(database),
+        clock,
+        now,
+      }),
       log: openLog(database),
       cursors: new CursorCodec('a key'),
       catchUp,

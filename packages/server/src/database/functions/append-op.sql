@@ -26,6 +26,9 @@ begin
   if v_op = 'create' then
     return append_create(p_idx, p_op);
   end if;
+  if v_op in ('send-card', 'update-card', 'act') then
+    return append_card(p_idx, p_op);
+  end if;
 
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
@@ -87,7 +90,7 @@ begin
 
   when 'delete' then
     select n.o_seq, n.o_at into v_seq, v_at from next_seq(v_conversation) n;
-    update changes set text = '', data = null, attachments = null, version = v_seq, deleted_at = v_at
+    update changes set text = '', data = null, card = null, attachments = null, version = v_seq, deleted_at = v_at
      where conversation = v_conversation and seq = v_target;
     delete from reactions where conversation = v_conversation and target = v_target;
     insert into changes (conversation, seq, at, type, actor, target)

@@ -11,6 +11,7 @@ create or replace function message_detail(p_conversation uuid, p_seq bigint) ret
     'data', data,
     'created_at', at,
     'edited_at', edited_at,
-    'deleted_at', deleted_at)
+    'deleted_at', deleted_at,
+    'card', card)
   from changes where conversation = p_conversation and seq = p_seq;
 $$;

@@ -82,11 +82,10 @@ alter table conversations
   add column subject_data json;
 create unique index conversations_subject on conversations (subject_type, subject_id) where subject_type is not null;
 
--- card: current state of the card of a created message. acted: the first act on that state, as
--- {seq, action, actor}. action: the action of a change card.acted.
+-- card: current version of the card of a created message, with the first act on it. action: the
+-- action of a change card.acted.
 alter table changes
   add column card json,
-  add column acted json,
   add column action text;
 
 -- Ed25519 keys that sign cards. One is in use; retired keys verify older cards.
@@ -97,3 +96,5 @@ create table signing_keys (
   created_at timestamptz not null default now(),
   retired_at timestamptz
 );
+-- Servers that start together make one key.
+create unique index signing_keys_in_use on signing_keys ((retired_at is null)) where retired_at is null;
