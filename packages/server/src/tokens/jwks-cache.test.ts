@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ManualClock } from '../support/testing/manual-clock.ts'
 import type { NamedJwk } from './fetch-key-set.ts'
-import { JwksCache, jwksTimings } from './jwks-cache.ts'
+import { JwksCache, jwksTimings, waitingMax } from './jwks-cache.ts'
 
 const url = 'https://issuer.example/keys'
 const waitForTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -151,6 +151,29 @@ describe('unknown kids', () => {
       clock.advance(6)
     }
     expect(issuer.loads).toBe(2)
+  })
+
+  it('[LIM1] [TOKEN2] wait for a slow load in limited number, of one network and of all', async () => {
+    const { issuer, find } = build()
+    let open = (): void => undefined
+    issuer.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    const refusals: (number | string)[] = []
+    const ask = (count: number, from: string) => {
+      for (let n = 0; n < count; n++) void find(`${from}-${n}`, from).then((refusal) => refusals.push(refusal))
+    }
+    ask(waitingMax.ofNetwork + 1, network)
+    await waitForTurn()
+    expect(refusals).toEqual(['unavailable 500'])
+    for (let n = 0; n < waitingMax.ofAll / waitingMax.ofNetwork; n++) ask(waitingMax.ofNetwork, `network-${n}`)
+    await waitForTurn()
+    expect(refusals).toHaveLength(1 + waitingMax.ofNetwork)
+    issuer.kids = ['old', 'fresh']
+    open()
+    await waitForTurn()
+    issuer.gate = undefined
+    expect(await find('fresh')).toBe(1)
   })
 
   it('[TOKEN2] do not delay a fresh key of another network', async () => {

@@ -15,6 +15,8 @@
  * - A kid is refused only after a load that began after it was asked for. Until then the answer is
  *   `unavailable` with the time of the next attempt, and the client tries again. So no client
  *   with a fresh key receives a final refusal.
+ * - Few tokens with unknown kids wait for a load at the same time, of one network and of all. The
+ *   others get `unavailable` at once, so a flood during a slow load occupies no further places.
  */
 import { ChorusError } from '@chorus/protocol'
 import type { Clock } from '../support/clock.ts'
@@ -39,6 +41,8 @@ export const jwksTimings = {
 
 const loadBurst = 3
 const loadsPerNetwork = 2
+/** Maximum number of tokens with unknown kids that wait for a load. */
+export const waitingMax = { ofNetwork: 100, ofAll: 1_000 } as const
 /** Maximum number of absent kids that a set remembers. */
 const absentMax = 100
 const retryMinMs = 500
@@ -59,6 +63,9 @@ export interface FoundJwk {
 export class JwksCache {
   readonly #options: JwksCacheOptions
   readonly #sets = new Map<string, KeySet>()
+  /** Number of tokens with unknown kids that wait, by network. */
+  readonly #waiting = new Map<string, number>()
+  #waitingOfAll = 0
 
   constructor(options: JwksCacheOptions) {
     this.#options = options
@@ -70,6 +77,22 @@ export class JwksCache {
    */
   async find(kid: string, urls: readonly string[], network: string): Promise<readonly FoundJwk[]> {
     const sets = this.#setsOf(urls)
+    if (this.#collect(sets, kid).length > 0) return this.#search(kid, sets, network)
+    const waiting = this.#waiting.get(network) ?? 0
+    if (waiting >= waitingMax.ofNetwork || this.#waitingOfAll >= waitingMax.ofAll) throw unknownYet(retryMinMs)
+    this.#waiting.set(network, waiting + 1)
+    this.#waitingOfAll++
+    try {
+      return await this.#search(kid, sets, network)
+    } finally {
+      const left = (this.#waiting.get(network) ?? 0) - 1
+      if (left > 0) this.#waiting.set(network, left)
+      else this.#waiting.delete(network)
+      this.#waitingOfAll--
+    }
+  }
+
+  async #search(kid: string, sets: readonly KeySet[], network: string): Promise<readonly FoundJwk[]> {
     const loaded = await Promise.all(sets.map((set) => set.beCurrent()))
     let found = this.#collect(sets, kid)
     if (found.length > 0) return found
@@ -78,9 +101,7 @@ export class JwksCache {
     if (found.length > 0) return found
     const open = sets.filter((_set, index) => judged[index] !== true)
     if (open.length === 0) return []
-    throw new ChorusError('unavailable', 'unable to check the token; its key is not known yet', {
-      retryAfterMs: Math.max(retryMinMs, Math.min(...open.map((set) => set.nextLoadInMs(network)))),
-    })
+    throw unknownYet(Math.max(retryMinMs, Math.min(...open.map((set) => set.nextLoadInMs(network)))))
   }
 
   /**
@@ -106,6 +127,10 @@ export class JwksCache {
   #collect(sets: readonly KeySet[], kid: string): FoundJwk[] {
     return sets.flatMap((set) => set.keysOf(kid).map((jwk) => ({ url: set.url, jwk })))
   }
+}
+
+function unknownYet(retryAfterMs: number): ChorusError {
+  return new ChorusError('unavailable', 'unable to check the token; its key is not known yet', { retryAfterMs })
 }
 
 class KeySet {

@@ -4,7 +4,8 @@ import type { Database } from '../database/database.ts'
 import { openTestDatabase, type TestDatabase, testEngines } from '../database/testing/open-test-database.ts'
 import { registryTimings } from '../keys/key-registry.ts'
 import { addPublicKey, endKeyRotation, revokeKey, rotateKey, setKeySet } from '../keys/key-store.ts'
-import { makeClaims, makeKeyPair, makeSecretKey, type SigningKey, signToken } from '@chorus/testkit'
+import { makeClaims, makeKeyPair, makeSecretKey, type SigningKey, signToken, waitForFact } from '@chorus/testkit'
+import type { NamedJwk } from './fetch-key-set.ts'
 import { createKey, startTokens } from './testing/token-fixture.ts'
 import { userTokenBounds } from './user-tokens.ts'
 
@@ -247,6 +248,32 @@ describe.each(testEngines)('user tokens on %s', (engine) => {
       const found = await Promise.all(Array.from({ length: 50 }, () => tokens.check(token, network)))
       expect(new Set(found).size).toBe(1)
       expect(outcomes).toHaveLength(50)
+    })
+
+    it('[TOKEN2] is checked while a flood of unknown kids waits for a key set', async () => {
+      const url = 'https://slow.example/keys'
+      const slow = await createKey(database)
+      await setKeySet(database, slow.kid, url)
+      let load = (_: readonly NamedJwk[]): void => undefined
+      const loading = new Promise<readonly NamedJwk[]>((resolve) => {
+        load = resolve
+      })
+      const { tokens } = startTokens(database, { sets: { [url]: loading } })
+      const flood = Array.from({ length: userTokenBounds.checkingMax }, (_, n) =>
+        tokens
+          .check(signToken(makeSecretKey(`garbage-${n}`, 'x'), makeClaims('eve')), `192.0.2.${n % 200}`)
+          .catch((error: { code: string }) => error.code),
+      )
+      const token = signToken(key, makeClaims(nextSub()))
+      const isAccepted = () =>
+        tokens.check(token, network).then(
+          () => true,
+          () => false,
+        )
+      await waitForFact(isAccepted, { what: 'the acceptance of a token of another key', timeoutMs: 10_000 })
+      load([])
+      expect(new Set(await Promise.all(flood))).toEqual(new Set(['unavailable']))
+      await setKeySet(database, slow.kid, null)
     })
 
     it('[TOKEN1] costs at most 100 µs after its first use', async () => {

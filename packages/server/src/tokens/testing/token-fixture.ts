@@ -43,7 +43,8 @@ export interface TokenFixture {
 export interface FixtureOptions {
   readonly limits?: Partial<LimitSettings>
   readonly audience?: string
-  readonly sets?: Readonly<Record<string, readonly NamedJwk[]>>
+  /** JWK sets by URL. A promise delays its answer. */
+  readonly sets?: Readonly<Record<string, readonly NamedJwk[] | Promise<readonly NamedJwk[]>>>
 }
 
 /** Starts the check of tokens, as one server does. The test moves its clock; the time is real. */
