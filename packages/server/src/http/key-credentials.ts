@@ -52,7 +52,8 @@ interface Definition {
 /** Throws unless an API key may use this command with the scopes that this key has. */
 export function requireScope(request: FastifyRequest, name: CommandName, { scopes }: ApiKey): void {
   const { auth, scope, ownSession, actsAs, route }: Definition = commands[name]
-  if (auth === 'none' || ownSession === true)
+  // Commands without a session sign a user in. Only public data is read without one.
+  if ((auth === 'none' && route?.method !== 'GET') || ownSession === true)
     throw new ChorusError('forbidden', `unable to ${verbOf(name)}; an API key has no session`)
   const actsAsUser = request.headers['chorus-as'] !== undefined
   if (actsAsUser && auth === 'key' && actsAs !== true)

@@ -254,6 +254,30 @@ describe('the OpenAPI document and the responses', () => {
       { externalId: 'person-3', name: 'Third', handle: 'ben' },
     ]
     expect((await ask('POST', '/v1/admin/users', { users: others })).body.results[1].error.code).toBe('conflict')
+
+    const subject = '/v1/admin/subjects/order/7%2Fa/conversation'
+    expect((await ask('GET', subject)).status).toBe(404)
+    const order = { kind: 'group', name: 'Order 7/a', members: ['person-1', 'person-2'], data: { total: 7 } }
+    const ordered = await ask('PUT', subject, order)
+    expect([ordered.status, ordered.body.conversation.subject?.id]).toEqual([201, '7/a'])
+    expect((await ask('PUT', subject, order)).status).toBe(200)
+    await ask('GET', subject)
+    const offers = `/v1/admin/conversations/${ordered.body.conversation.id}/messages`
+    const card = { type: 'offer', title: 'Blue shoes', state: 'open', actions: [{ id: 'accept', label: 'Accept' }] }
+    const posted = { clientId: randomUUID(), text: 'An offer', card }
+    expect((await ask('POST', offers, posted)).status).toBe(201)
+    const offer = await ask('POST', offers, posted)
+    expect([offer.status, offer.body.message.card.version]).toEqual([200, 1])
+    const acts = `${offers.replace('/admin', '')}/${offer.body.message.seq}/actions`
+    await ask('POST', acts, { clientId: randomUUID(), version: 1, action: 'accept' })
+    const late = await ask('POST', acts, { clientId: randomUUID(), version: 1, action: 'accept' })
+    expect([late.status, late.body.code, late.body.current.card.acted.action]).toEqual([409, 'stale', 'accept'])
+    const change = { version: 1, state: 'paid', actions: [] }
+    await ask('PATCH', `${offers}/${offer.body.message.seq}/card`, change)
+    expect((await ask('PATCH', `${offers}/${offer.body.message.seq}/card`, { ...change, state: 'sent' })).status).toBe(
+      409,
+    )
+    await ask('GET', '/v1/keys')
     await ask('POST', `${person}/revoke-tokens`)
 
     const all = Object.values(document.paths).flatMap((path) =>
