@@ -99,7 +99,10 @@ export const cardSchema = z
       .max(limits.cardActionsMax),
     state: cardNameSchema,
     /** First act on this version of the card (rule CARD1). */
-    acted: z.strictObject({ seq: seqSchema, action: actionIdSchema, actor: idSchema }).nullable(),
+    acted: z
+      .strictObject({ seq: seqSchema, action: actionIdSchema, actor: idSchema })
+      .meta({ id: 'CardAct' })
+      .nullable(),
     /** Compact JWS over the card, its conversation and its `clientId` (rule CARD2). */
     jws: z.string(),
   })
