@@ -25,7 +25,10 @@ export function isChangeType(type: string): type is ChangeType {
   return Object.hasOwn(changeFields, type)
 }
 
-/** Returns whether a change contains the message after it. */
+/**
+ * Returns whether a change contains the message after it. A server that does not know the type sends
+ * the change without it.
+ */
 export function hasMessage(change: Change): change is Extract<Change, { type: MessageChangeType }> {
-  return isChangeType(change.type) && changeFields[change.type].includes('message')
+  return isChangeType(change.type) && changeFields[change.type].includes('message') && 'message' in change
 }

@@ -68,7 +68,8 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
   switch (change.type) {
     case 'card.acted': {
       const { lastMessage } = summary
-      return lastMessage?.seq === change.target ? { ...summary, lastMessage: withAct(lastMessage, change) } : summary
+      if (lastMessage === null || lastMessage.seq !== change.target) return summary
+      return { ...summary, lastMessage: withAct(lastMessage, change) }
     }
     case 'reaction.added':
     case 'reaction.removed': {
@@ -94,7 +95,12 @@ function applyToFields(summary: ConversationSummary, change: Change, me: string)
       }
     case 'conversation.created':
     case 'conversation.updated':
-      return { ...summary, name: change.conversation.name, kind: change.conversation.kind }
+      return {
+        ...summary,
+        name: change.conversation.name,
+        kind: change.conversation.kind,
+        ...(change.conversation.subject !== undefined && { subject: change.conversation.subject }),
+      }
     case 'skip':
       return summary
     default:

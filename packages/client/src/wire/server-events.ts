@@ -47,11 +47,16 @@ const changeGuards: { readonly [Field in ChangeField]: (value: unknown) => boole
   to: isSeq,
 }
 
+const commonFields: readonly string[] = ['seq', 'at', 'actor', 'type']
+
+/** Returns whether a change can be applied, or moves the log position only. */
 export function isChange(value: unknown): boolean {
   if (!isObject(value) || !isSeq(value['seq']) || !isText(value['type'])) return false
   const { type } = value
   // Accept unknown change types of a later version, because they still move the log position.
   if (!isChangeType(type)) return true
+  // A server of protocol version 2 sends these types with the common fields only.
+  if (type.startsWith('card.') && Object.keys(value).every((field) => commonFields.includes(field))) return true
   if (!changeFields[type].every((field) => changeGuards[field](value[field]))) return false
   return type !== 'skip' || Number(value['from']) <= Number(value['to'])
 }
