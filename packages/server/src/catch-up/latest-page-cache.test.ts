@@ -2,7 +2,7 @@
  * Tests on both engines that cached newest pages equal read ones, are sent to members only, and are
  * read a limited number of times.
  */
-import type { Id } from '@chorus/protocol'
+import { type Id, PROTOCOL_VERSION } from '@chorus/protocol'
 import { hasRedis, startRedis } from '@chorus/testkit'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -225,7 +225,7 @@ describe.each(testEngines)('the cache of newest pages on the %s engine', (engine
 
   describe.skipIf(!hasRedis())('the cache of newest pages with Redis', () => {
     const keys = async (): Promise<string[]> =>
-      (await redis!.command('', ['KEYS', `chorus:page:${group}:*`])) as string[]
+      (await redis!.command('', ['KEYS', `chorus:page:${PROTOCOL_VERSION}:${group}:*`])) as string[]
 
     it('[BUS1] refuses forged pages in Redis', async () => {
       const { seq } = await fixture.send(group, bob, 'the truth')
@@ -254,7 +254,7 @@ describe.each(testEngines)('the cache of newest pages on the %s engine', (engine
       // Store a genuine page under the key of another seq.
       await redis!.command(key!, ['SET', key!, sealed])
       const next = await fixture.send(group, bob, 'the whole truth')
-      const moved = `chorus:page:${group}:${next.seq}`
+      const moved = `chorus:page:${PROTOCOL_VERSION}:${group}:${next.seq}`
       await redis!.command(moved, ['SET', moved, sealed])
       const there = open()
       expect((await there.pages.at(proof(ada, next.seq)))?.messages.at(-1)?.text).toBe('the whole truth')

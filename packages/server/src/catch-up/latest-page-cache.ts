@@ -10,7 +10,7 @@
  * covers its seq, or it comes from a statement that checks membership. For resuming clients, a
  * conversation's page is read at most `readsPerWindow` times in `windowMs` (rule LIM2).
  */
-import { ChorusError, type Id, type MessagePage } from '@chorus/protocol'
+import { ChorusError, type Id, type MessagePage, PROTOCOL_VERSION } from '@chorus/protocol'
 import { Batcher } from '../support/batcher.ts'
 import { ByteLru } from '../support/byte-lru.ts'
 import type { Clock } from '../support/clock.ts'
@@ -272,6 +272,10 @@ function isAccepted({ seq }: Kept, { proof, oldestSeq }: Accepted): boolean {
 /** Value stored in Redis. The shared cache encrypts it. */
 type Entry = readonly [epoch: string, page: SharedPage]
 
+/**
+ * Key in Redis. During a rolling restart, servers of another version share this Redis. Their pages
+ * may lack fields of messages, so they have other keys.
+ */
 function keyOf(conversation: Id, seq: number): string {
-  return `page:${conversation}:${seq}`
+  return `page:${PROTOCOL_VERSION}:${conversation}:${seq}`
 }
