@@ -3,6 +3,7 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createUnusableHash } from '../accounts/unusable-hash.ts'
 import { Passwords } from '../auth/passwords.ts'
+import { readSigningKeys } from '../cards/signing-keys.ts'
 import { openTestDatabase, testEngines, type TestDatabase } from '../database/testing/open-test-database.ts'
 import { hashSecret } from '../keys/key-registry.ts'
 import { keyLimits, type KeyRecord, readLiveKeys, touchKeys } from '../keys/key-store.ts'
@@ -137,6 +138,28 @@ describe.each(testEngines)('keys on the %s engine', (engine) => {
     await expect(run('set-jwks', 'key_0000000000000000', '--none')).rejects.toThrow('there is no live key')
   })
 
+  it('[CARD2] replaces the key that signs cards, and keeps the old one published', async () => {
+    const { current: old } = await readSigningKeys(store.database)
+    const [, kid = ''] = /^cards are signed with the key (\S+) from \S+\n$/.exec(await run('rotate-signing-key')) ?? []
+    // Published at once, used later: caches of the old list end first.
+    const during = await readSigningKeys(store.database)
+    expect([during.current.kid, during.published.map((key) => key.kid)]).toEqual([old.kid, [kid, old.kid]])
+    await expect(run('rotate-signing-key')).rejects.toThrow('the last new key is not in use yet')
+    const shift = (minutes: number) =>
+      store.database.query({
+        text: `update signing_keys set created_at = created_at - $1 * interval '1 minute', retired_at = retired_at - $1 * interval '1 minute'`,
+        values: [minutes],
+      })
+    await shift(3)
+    const after = await readSigningKeys(store.database)
+    expect(after.current.kid).toBe(kid)
+    expect(after.published.map(({ validUntil }) => validUntil !== null)).toEqual([false, true])
+    await shift(3)
+    const rotations = await Promise.allSettled(Array.from({ length: 3 }, () => run('rotate-signing-key')))
+    expect(rotations.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    expect((await readSigningKeys(store.database)).published).toHaveLength(3)
+  })
+
   it('[LIM1] an installation has a limited number of live keys', async () => {
     await store.database.query({
       text: `insert into api_keys (id, name, scopes, secret_hash, signing_secret, bot_user)
@@ -175,6 +198,7 @@ describe('arguments of keys', () => {
     [['set-jwks', id], 'expected the id of a key, and a URL or --none'],
     [['set-jwks', id, 'ftp://example.org'], 'expected an address like https://'],
     [['set-jwks', id, 'https://user:secret@example.org'], 'the address contains a password'],
+    [['rotate-signing-key', id], 'unable to rotate-signing-key; expected nothing more'],
     [['fly'], 'unable to fly; the action is unknown'],
   ].map(([args, reason]) => ({ args: args as string[], reason: reason as string }))
   it.each(refusals)('refuses wrong arguments: $reason', ({ args, reason }) => {

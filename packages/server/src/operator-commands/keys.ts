@@ -6,6 +6,7 @@ import { createPublicKey, type JsonWebKey, randomBytes, randomInt } from 'node:c
 import { type KeyScope, keyScopes, nameSchema } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { createUnusableHash } from '../accounts/unusable-hash.ts'
+import { rotateSigningKey } from '../cards/signing-keys.ts'
 import { hashSecret } from '../keys/key-registry.ts'
 import {
   addPublicKey,
@@ -43,6 +44,7 @@ const usage = `npm run keys -- <action>
   remove-public-key <id> <kid>
   set-jwks <id> <URL>                       verify tokens with the keys at this address
   set-jwks <id> --none                      stop using that address
+  rotate-signing-key                        sign cards with a new key; old cards stay valid
 
 scopes: read (GET), write (everything else, and Chorus-As), admin (erase, deactivate, revoke tokens)
 `
@@ -123,6 +125,13 @@ function readAction(args: readonly string[]): Action {
     }
     case 'set-jwks':
       return setSet(rest, options)
+    case 'rotate-signing-key':
+      if (rest.length > 0) throw new UsageError(`unable to ${what}; expected nothing more`)
+      return async (database) => {
+        const made = await rotateSigningKey(database)
+        if (made === undefined) throw new UsageError(`unable to ${what}; the last new key is not in use yet, try later`)
+        return `cards are signed with the key ${made.kid} from ${made.validFrom}\n`
+      }
     default:
       throw new UsageError(what === undefined ? usage : `unable to ${what}; the action is unknown\n\n${usage}`)
   }
