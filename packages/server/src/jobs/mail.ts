@@ -278,11 +278,11 @@ export async function readDigest(database: Database, mail: Id): Promise<readonly
              join conversations v on v.id = p.conversation
              cross join lateral (
                select count(*)::int as unread, max(u.seq) as newest,
-                      json_agg(json_build_object('sender', s.name, 'at', u.at, 'text', left(u.text, ${digestLimits.lineMaxChars}))
+                      json_agg(json_build_object('sender', s.name, 'at', u.at, 'text', left(coalesce(nullif(u.text, ''), u.card ->> 'title', ''), ${digestLimits.lineMaxChars}))
                                order by u.seq) filter (where u.n <= ${digestLimits.linesMax}) as lines
                  from (
                    select c.*, row_number() over (order by c.seq desc) as n from (
-                     select a.seq, a.at, a.actor, a.text, a.deleted_at from changes a
+                     select a.seq, a.at, a.actor, a.text, a.card, a.deleted_at from changes a
                       where a.conversation = p.conversation and a.type = 'message.created'
                         and a.seq > greatest(p.from_seq, m.read_seq, m.joined_seq) and a.seq <= p.to_seq
                       order by a.seq desc limit ${digestLimits.scanMax}) c
