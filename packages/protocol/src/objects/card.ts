@@ -81,6 +81,11 @@ export const actionIdSchema = cardNameSchema
 /** Number of a state of a card: 1, 2, 3 … Only a change by an API key raises it. */
 export const cardVersionSchema = z.int().min(1).max(limits.cardVersionMax)
 
+/** Act of a member on a card: the seq of the change `card.acted`, the action and the user. */
+const cardActSchema = z
+  .strictObject({ seq: seqSchema, action: actionIdSchema, actor: idSchema })
+  .meta({ id: 'CardAct' })
+
 /** Card of a message, the same for every member. */
 export const cardSchema = z
   .strictObject({
@@ -99,10 +104,7 @@ export const cardSchema = z
       .max(limits.cardActionsMax),
     state: cardNameSchema,
     /** First act on this version of the card (rule CARD1). */
-    acted: z
-      .strictObject({ seq: seqSchema, action: actionIdSchema, actor: idSchema })
-      .meta({ id: 'CardAct' })
-      .nullable(),
+    acted: cardActSchema.nullable(),
     /** Compact JWS over the card, its conversation and its `clientId` (rule CARD2). */
     jws: z.string(),
   })

@@ -104,8 +104,9 @@ export class ChangeLog {
  */
 function weightOf(operation: LogOperation): number {
   const text = 'text' in operation ? operation.text.length : 0
-  const card = 'card' in operation ? operation.card.length : 0
-  return operationChars + text + card
+  const data = 'data' in operation ? (operation.data?.length ?? 0) : 0
+  const card = 'card' in operation ? (operation.card?.length ?? 0) : 0
+  return operationChars + text + data + card
 }
 
 /** Returns the message that clients see for a stored send. */

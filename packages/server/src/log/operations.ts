@@ -77,7 +77,8 @@ interface Fields {
     readonly hash: string
     readonly text: string
     readonly data: string | null
-    readonly card: string
+    /** Null if the card cannot be stored. Then only an earlier message of this request is returned. */
+    readonly card: string | null
   }
   readonly 'update-card': { readonly target: number; readonly version: number; readonly card: string }
   readonly act: {

@@ -25,7 +25,7 @@ export const updateCard = defineCommand({
       refuseLargeCard({ state, fields: fields ?? null, actions: actions ?? null }, context),
     ),
   result: z.strictObject({
-    /** Seq of the change that updated the card. */
+    /** Seq of the change `card.updated`. For a repeated request, maybe of a later edit of the text. */
     seq: seqSchema,
     card: cardSchema,
   }),

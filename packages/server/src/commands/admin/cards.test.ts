@@ -1,6 +1,15 @@
 /** Tests cards on both engines: their versions, acts, signatures, erasure and every way to read them. */
 import { randomUUID } from 'node:crypto'
-import type { Card, CardInput, Change, CommandInput, Id, Message } from '@chorus/protocol'
+import {
+  type Card,
+  type CardInput,
+  type Change,
+  type CommandInput,
+  type Id,
+  limits,
+  type Message,
+  webhookTypes,
+} from '@chorus/protocol'
 import { compactVerify, importJWK } from 'jose'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findExternalUser, putExternalUsers } from '../../accounts/external-users.ts'
@@ -149,6 +158,59 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     expect((await act(bob, message, { version: 2, action: 'rate' })).seq).toBeGreaterThan(seq)
   })
 
+  it('[CARD1] the edit of a card keeps its version and its act', async () => {
+    const { message } = await post(await open(), { text: 'first' })
+    const { conversation, seq } = message
+    await act(bob, message)
+    const acted = await read(message)
+    const edit = await node.run('edit-message', bot, { conversation, seq, text: 'second' })
+    expect(edit.message).toMatchObject({ version: edit.seq, text: 'second', card: acted })
+    expect(await changesOf(message, 'message.edited')).toMatchObject([{ message: { card: acted } }])
+    await expect(act(ada, message)).rejects.toMatchObject({ code: 'stale', current: { card: acted } })
+    const { card } = await update(message, 1)
+    expect(card.version).toBe(2)
+    expect((await node.run('get-message', ada, { conversation, seq })).message.text).toBe('second')
+  })
+
+  it('[CARD1] an act and a change at once store what fits in their order', async () => {
+    for (let round = 0; round < 10; round++) {
+      const { message } = await post(await open())
+      const both = [act(ada, message), update(message, 1)] as const
+      if (round % 2 === 0) await Promise.resolve()
+      const [acted, updated] = await Promise.allSettled(round < 5 ? both : [...both].reverse())
+      const [one, other] = round < 5 ? [acted, updated] : [updated, acted]
+      // The change always fits: it may follow the act. The act fits only before the change.
+      expect(other?.status).toBe('fulfilled')
+      const card = await read(message)
+      expect(card).toMatchObject({ version: 2, acted: null })
+      if (one?.status === 'rejected') expect(one.reason).toMatchObject({ code: 'stale', current: { card } })
+      expect(await changesOf(message, 'card.acted')).toHaveLength(one?.status === 'fulfilled' ? 1 : 0)
+    }
+  })
+
+  it('[CARD1] loses no field when another change comes between', async () => {
+    const { message } = await post(await open())
+    node.afterwards.set('read_card', () => update(message, 1, { fields: { Total: '30' }, actions: undefined }))
+    // Based on version 2, which did not exist when the server read the card.
+    await expect(update(message, 2, { state: 'sent' })).rejects.toMatchObject({
+      code: 'stale',
+      current: { card: { version: 2, fields: { Total: '30' } } },
+    })
+    expect((await update(message, 2, { state: 'sent' })).card).toMatchObject({ version: 3, fields: { Total: '30' } })
+    await expect(update(message, limits.cardVersionMax)).rejects.toMatchObject({ code: 'too-large' })
+    await expect(update(message, 9)).rejects.toMatchObject({ code: 'stale', current: { card: { version: 3 } } })
+  })
+
+  it('[CARD1] a card in data is only data', async () => {
+    const conversation = await open()
+    const clientId = randomUUID()
+    const data = { card: { version: 1, ...offer, actions: [{ id: 'accept', label: 'Accept' }], acted: null } }
+    const { message } = await node.run('send-message', ada, { conversation, clientId, text: '', data })
+    expect(message).not.toHaveProperty('card')
+    await expect(act(bob, message)).rejects.toMatchObject({ code: 'not-found' })
+    await expect(update(message, 1)).rejects.toMatchObject({ code: 'not-found' })
+  })
+
   it('[CARD1] two changes of one version at once store one', async () => {
     const { message } = await post(await open())
     const both = await Promise.allSettled(['paid', 'lost'].map((state) => update(message, 1, { state })))
@@ -218,6 +280,70 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     connection.lost()
   })
 
+  it('[CARD1] shows the act on every way to read the message', async () => {
+    const conversation = await open()
+    const { message } = await post(conversation)
+    const { seq } = message
+    const sinceSeq = seq - 1
+    const { cursor } = await node.run('sync', ada, { limit: 50 })
+    const ways: Record<string, () => Promise<unknown>> = {
+      newest: () => node.run('list-messages', ada, { conversation, limit: 10 }),
+      large: () => node.run('list-messages', ada, { conversation, limit: 100 }),
+      after: () => node.run('list-messages', ada, { conversation, after: sinceSeq, limit: 10 }),
+      around: () => node.run('list-messages', ada, { conversation, around: seq, limit: 10 }),
+      message: () => node.run('get-message', ada, { conversation, seq }),
+      changes: () => node.run('list-changes', ada, { conversation, after: sinceSeq, limit: 10 }),
+      conversation: () => node.run('get-conversation', ada, { conversation }),
+      conversations: () => node.run('list-conversations', ada, { limit: 50 }),
+      sync: () => node.run('sync', ada, { limit: 50, cursor }),
+      all: () => node.run('sync', ada, { limit: 50 }),
+    }
+    // Read twice before, so that every cache holds the card without the act.
+    for (const way of [...Object.values(ways), ...Object.values(ways)]) await way()
+    const { seq: actSeq } = await act(bob, message)
+    const acted = JSON.stringify({ seq: actSeq, action: 'accept', actor: bob })
+    for (const [name, way] of Object.entries(ways)) {
+      const text = JSON.stringify(await way())
+      // Changes contain the act itself, also after a copy of the message from before it.
+      const isShown = text.includes(`"acted":${acted}`) || text.includes(`"target":${seq},"action":"accept"`)
+      expect([name, isShown]).toEqual([name, true])
+      if (['newest', 'large', 'after', 'around', 'message', 'conversation'].includes(name))
+        expect([name, text.includes(`"acted":${acted}`)]).toEqual([name, true])
+    }
+    const { card } = await update(message, 1)
+    for (const [name, way] of Object.entries(ways)) {
+      const text = JSON.stringify(await way())
+      expect([name, text.includes(card.jws), text.includes(`"acted":${acted}`)]).toEqual([name, true, false])
+    }
+  })
+
+  it('[RES1] a resumed connection gets the act and the newest card', async () => {
+    const conversation = await open()
+    const session = await new LogFixture(store.database).session(ada)
+    const before = node.open(ada, session)
+    await before.opening
+    const cursor = before.transport.eventsNamed('ready')[0]?.cursor
+    const { message } = await post(conversation)
+    before.connection.lost()
+    await act(bob, message)
+    const { card } = await update(message, 1)
+    const after = node.open(ada, session, cursor)
+    await after.opening
+    const seen = after.transport.eventsNamed('changes').filter((event) => event.conversation === conversation)
+    const changes = seen.flatMap((event) => event.changes)
+    expect(changes.filter(({ seq }) => seq >= message.seq).map(({ type }) => type)).toEqual([
+      'message.created',
+      'card.acted',
+      'card.updated',
+    ])
+    expect(changes.at(-1)).toMatchObject({ message: { card } })
+    after.connection.lost()
+  })
+
+  it('[OFF1] acts and changes of cards are types of webhooks', () => {
+    expect(webhookTypes).toEqual(expect.arrayContaining(['card.updated', 'card.acted']))
+  })
+
   it('[RES1] [ERASE1] replays the creation of a card in its newest version', async () => {
     const conversation = await open()
     const first = await node.run('sync', ada, { limit: 50 })
@@ -246,6 +372,20 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     expect(await post(conversation, { clientId, data: { b: 2, a: 1 } })).toEqual({ ...first, duplicate: true })
     await expect(post(conversation, { clientId, text: 'other' })).rejects.toMatchObject({ code: 'conflict' })
     await expect(post(conversation, { clientId, card: undefined, text: 'x' })).rejects.toMatchObject({
+      code: 'conflict',
+    })
+  })
+
+  it('[IDEM1] a repeated card returns the first one after a user of it is gone', async () => {
+    const conversation = await open()
+    await putExternalUsers(store.database, [{ externalId: 'guest', name: 'Guest' }])
+    const card = { ...offer, actions: [{ id: 'go', label: 'Go', by: ['guest'] }] }
+    const clientId = randomUUID()
+    const first = await post(conversation, { clientId, card })
+    await store.database.query({ text: `update users set external_id = null where external_id = 'guest'` })
+    expect(await post(conversation, { clientId, card })).toEqual({ ...first, duplicate: true })
+    await expect(post(conversation, { card })).rejects.toThrow('a user of one of the actions does not exist')
+    await expect(post(conversation, { clientId, card: { ...card, state: 'other' } })).rejects.toMatchObject({
       code: 'conflict',
     })
   })

@@ -13,7 +13,7 @@ import { sendMessage } from '../messages/send-message.ts'
 import type { Parts } from '../parts.ts'
 import { refuse } from '../refuse.ts'
 import { applyAsBot, joinAsBot } from './apply-as-bot.ts'
-import { resolveActions } from './resolve-actions.ts'
+import { resolveActions, unknownActor } from './resolve-actions.ts'
 
 const what = 'send the message'
 
@@ -42,9 +42,10 @@ export const postMessage: Command<'post-message'> = {
 async function readSender({ parts, actor, key }: CommandContext, { as }: Input): Promise<Id> {
   if (as === undefined) return actor.userId
   const user = await findExternalUser(parts.database, as)
-  if (user === undefined) throw new ChorusError('not-found', `unable to ${what}; there is no user with the id in as`)
-  if (key !== undefined && actor.userId !== key.botUser && actor.userId !== user)
+  const hasHeader = key !== undefined && actor.userId !== key.botUser
+  if (hasHeader && actor.userId !== user)
     throw new ChorusError('invalid', `unable to ${what}; as and Chorus-As name different users`)
+  if (user === undefined) throw new ChorusError('not-found', `unable to ${what}; there is no user with the id in as`)
   return user
 }
 
@@ -55,19 +56,24 @@ async function sendCard(
   { conversation, clientId, text = '', data = null, card: request }: Input & { card: NonNullable<Input['card']> },
 ) {
   const { type, title, fields = {}, state } = request
-  const actions = await resolveActions(parts.database, request.actions ?? [], what)
-  const card = await parts.cards.sign(conversation, clientId, { version: 1, type, title, fields, actions, state })
+  const actions = await resolveActions(parts.database, request.actions ?? [])
+  // A repeated request gets the first message even if one of its users has been erased since.
+  const card =
+    actions === undefined
+      ? null
+      : await parts.cards.sign(conversation, clientId, { version: 1, type, title, fields, actions, state })
   const operation = {
     op: 'send-card',
     conversation,
     actor: sender,
     clientId,
-    hash: hashValue({ text, data, card: { type, title, fields, actions, state } }),
+    hash: hashValue({ text, data, card: { type, title, fields, actions: request.actions ?? [], state } }),
     text,
     data: data === null ? null : JSON.stringify(data),
-    card: JSON.stringify(card),
+    card: card === null ? null : JSON.stringify(card),
   } as const
-  const { outcome, seq, at, xid, detail } = await (isBot ? applyAsBot(parts, operation) : parts.log.apply(operation))
+  const mayJoin = isBot && card !== null
+  const { outcome, seq, at, xid, detail } = await (mayJoin ? applyAsBot(parts, operation) : parts.log.apply(operation))
   parts.metrics.sends.inc({ outcome: outcome === 'unchanged' ? 'duplicate' : outcome })
   switch (outcome) {
     case 'stored': {
@@ -82,6 +88,7 @@ async function sendCard(
     case 'stale':
       throw new Error('a new card cannot be stale')
     case 'not-found':
+      throw card === null ? unknownActor(what) : refuse(outcome, what)
     case 'forbidden':
     case 'too-large':
     case 'conflict':

@@ -1,17 +1,18 @@
 /**
  * Gives a card its next version. The card is read and signed first; SQL then stores it only if the
- * card still has the version that the request is based on (rules CARD1, CARD2).
+ * card still has the version that the request is based on (rules CARD1, CARD2). A repeated request
+ * whose result is the current version changes nothing.
  */
-import type { Card, Id } from '@chorus/protocol'
+import { type Card, ChorusError, type Id, limits } from '@chorus/protocol'
 import { readCard } from '../../log/read-card.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import { toMessage } from '../../support/message-columns.ts'
 import type { Command } from '../command.ts'
 import type { Parts } from '../parts.ts'
 import { refuse, refuseStale } from '../refuse.ts'
-import { applyAsBot } from './apply-as-bot.ts'
 import { completed } from '../messages/change-message.ts'
-import { resolveActions } from './resolve-actions.ts'
+import { applyAsBot } from './apply-as-bot.ts'
+import { resolveActions, unknownActor } from './resolve-actions.ts'
 
 const what = 'change the card'
 
@@ -20,17 +21,23 @@ export const updateCard: Command<'update-card'> = {
   run: async ({ parts, actor }, { conversation, seq: target, version, state, fields, actions }) => {
     const known = await readCard(parts.database, conversation, target)
     if (known === undefined) throw refuse('not-found', what)
+    if (version === limits.cardVersionMax)
+      throw new ChorusError('too-large', `unable to ${what}; it has its last version, send a new one`)
+    const resolved = actions === undefined ? known.card.actions : await resolveActions(parts.database, actions)
+    if (resolved === undefined) throw unknownActor(what)
     const { type, title } = known.card
     const next = {
       version: version + 1,
       type,
       title,
       fields: fields ?? known.card.fields,
-      actions: actions === undefined ? known.card.actions : await resolveActions(parts.database, actions, what),
+      actions: resolved,
       state,
     }
     const card = await parts.cards.sign(conversation, known.clientId, next)
-    return storeCard(parts, { conversation, actor: actor.userId, target, version, card })
+    // A field that the request leaves out comes from the version that was read. SQL must compare
+    // that version, because another change may have been stored since.
+    return storeCard(parts, { conversation, actor: actor.userId, target, version: known.card.version, card })
   },
 }
 
@@ -38,6 +45,7 @@ interface CardUpdate {
   readonly conversation: Id
   readonly actor: Id
   readonly target: number
+  /** Version that was read. */
   readonly version: number
   readonly card: Card
 }

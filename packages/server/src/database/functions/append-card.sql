@@ -35,7 +35,7 @@ begin
       return result;
     end if;
   end if;
-  if not exists (
+  if (v_op = 'send-card' and v_new is null) or not exists (
     select from members where conversation = v_conversation and user_id = v_actor and left_seq is null
   ) then
     result.outcome := 'not-found';
@@ -68,7 +68,9 @@ begin
       result.detail := message_detail(v_conversation, v_target);
       return result;
     end if;
-    if (v_message.card ->> 'version')::bigint <> (p_op ->> 'version')::bigint then
+    -- p_op.version is the version that the server has read and completed the new card from.
+    if (v_message.card ->> 'version')::bigint <> (p_op ->> 'version')::bigint
+       or (v_message.card ->> 'version')::bigint + 1 <> (v_new ->> 'version')::bigint then
       result.outcome := 'stale';
       result.detail := message_detail(v_conversation, v_target);
       return result;
