@@ -17,7 +17,7 @@ import { PROTOCOL_VERSION } from './version.ts'
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
   2: 'cf8026870890a925',
-  3: '2e715a080bf196f9',
+  3: '17986f499caa50ee',
 }
 
 const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>

@@ -85,7 +85,13 @@ export const conversationSchema = z
 
 export type Conversation = z.infer<typeof conversationSchema>
 
-const conversationFacts = z.strictObject({ id: idSchema, kind: conversationKindSchema, name: nameSchema.nullable() })
+const conversationFacts = z.strictObject({
+  id: idSchema,
+  kind: conversationKindSchema,
+  name: nameSchema.nullable(),
+  /** Absent if the conversation has no subject, or if this change did not concern it. */
+  subject: subjectSchema.optional(),
+})
 
 /** Types of change to a conversation and its members. */
 export const conversationChanges = [

@@ -19,8 +19,10 @@ export type OperationDetail = Partial<MessageColumns> & {
   readonly joined?: boolean
   /** Membership of the user after the change. Set only for `put-member`. */
   readonly member?: Member
-  /** Kind of the conversation. Set only for `rename`. */
+  /** Kind of the conversation. Set only for `rename` and `describe-subject`. */
   readonly kind?: ConversationKind
+  /** Name of the conversation. Set only for `describe-subject`. */
+  readonly name?: string | null
 }
 
 export interface Appended<Outcome> {

@@ -45,6 +45,7 @@ export const operationRules = {
     conversationsMax: limits.conversationsPerUserMax,
   },
   'remove-member': { roles: moderators, own: false, kinds: withRoles, removes: removableBy },
+  'describe-subject': { roles: [], own: false, kinds: withRoles },
   // Only API keys run the first two. SQL checks membership, and for an act the users of the action
   // (append-card.sql).
   'send-card': { roles: everybody, own: false, kinds: anyKind },
@@ -70,6 +71,14 @@ interface Fields {
     readonly byKey?: true
   }
   readonly 'remove-member': { readonly user: Id }
+  /** Replaces the description of the conversation's subject, for an API key. */
+  readonly 'describe-subject': {
+    readonly byKey: true
+    readonly title: string | null
+    readonly url: string | null
+    /** JSON text, so that the order of its fields is kept. */
+    readonly data: string | null
+  }
   /** Cards and `data` are JSON texts, so that the order of their fields is kept. */
   readonly 'send-card': {
     readonly clientId: Id

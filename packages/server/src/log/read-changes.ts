@@ -6,7 +6,7 @@ import { type Change, type Id, limits } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 import { type ChangeRow, type LoggedChange, toChange, toLoggedChange } from '../support/logged-change.ts'
 import { rewriteTypes } from '../support/message-state.ts'
-import { messagePairs } from './message-sql.ts'
+import { messagePairs, subjectJson } from './message-sql.ts'
 import { xidParameter } from './position.ts'
 
 /**
@@ -18,7 +18,11 @@ const messageJson = `
     when 'message.created' then json_build_object(${messagePairs})
     ${rewriteTypes.map((type) => `when '${type}' then message_detail(c.conversation, c.target)`).join('\n    ')}
   end`
-const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, c.action, v.kind, ${messageJson} as message`
+/** SQL for the subject of the conversation, as it is now, in changes that contain the conversation. */
+const changedSubject = `case when c.type in ('conversation.created', 'conversation.updated') and v.subject_type is not null
+  then ${subjectJson} end`
+const columns = `c.conversation, c.seq, c.xid::text as xid, c.at, c.type, c.actor, c.target, c.user_id, c.role, c.emoji, c.name, c.action, v.kind,
+  ${changedSubject} as subject, ${messageJson} as message`
 
 export interface RangeRequest {
   readonly conversation: Id

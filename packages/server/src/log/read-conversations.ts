@@ -14,7 +14,7 @@ import type { Database } from '../database/database.ts'
 import { type MessageColumns, toMessage } from '../support/message-columns.ts'
 import { foldName } from '../support/fold-text.ts'
 import { afterPrefix } from '../accounts/fold-names.ts'
-import { messagePairs } from './message-sql.ts'
+import { messagePairs, subjectJson } from './message-sql.ts'
 import { reactionsSql } from './read-messages.ts'
 
 interface ConversationRow {
@@ -59,8 +59,7 @@ const memberJson = `json_build_object(
   'role', x.role, 'joinedSeq', x.joined_seq, 'readSeq', x.read_seq)`
 
 const columns = `v.id, v.kind, v.name, v.seq, v.last_xid::text as last_xid, m.read_seq, m.role, v.member_count,
-  case when v.subject_type is not null then json_build_object(
-    'type', v.subject_type, 'id', v.subject_id, 'title', v.subject_title, 'url', v.subject_url, 'data', v.subject_data) end as subject,
+  case when v.subject_type is not null then ${subjectJson} end as subject,
   case when m.user_id is null then 0 else ${unreadSql('v.id', 'm.read_seq', 'm.user_id')} end as unread,
   (select json_agg(shown.j order by shown.joined_seq) from (
      select ${memberJson} as j, x.joined_seq from members x join users u on u.id = x.user_id

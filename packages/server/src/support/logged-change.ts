@@ -11,6 +11,7 @@ import {
   type Message,
   type OtherChange,
   type Role,
+  type Subject,
 } from '@chorus/protocol'
 import { type MessageColumns, toMessage } from './message-columns.ts'
 
@@ -49,6 +50,8 @@ export interface ChangeRow {
   readonly name: string | null
   readonly action: string | null
   readonly kind: 'direct' | 'group' | 'channel'
+  /** Subject of the conversation, as it is now. Set only for changes that contain the conversation. */
+  readonly subject: Subject | null
   readonly message: MessageColumns | null
 }
 
@@ -106,7 +109,12 @@ const fieldReaders: { readonly [Field in ChangeField]: (row: ChangeRow) => unkno
   action: ({ action }) => action,
   user: ({ user_id }) => user_id,
   role: ({ role }) => role,
-  conversation: ({ conversation, kind, name }) => ({ id: conversation, kind, name }),
+  conversation: ({ conversation, kind, name, subject }) => ({
+    id: conversation,
+    kind,
+    name,
+    ...(subject !== null && { subject }),
+  }),
   from: ({ target }) => target,
   to: ({ seq }) => seq,
 }

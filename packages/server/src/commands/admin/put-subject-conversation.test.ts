@@ -1,7 +1,7 @@
 /** Tests conversations of subjects on both engines. */
 import { randomUUID } from 'node:crypto'
 import type { Id } from '@chorus/protocol'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { putExternalUsers } from '../../accounts/external-users.ts'
 import { LocalBusHub } from '../../bus/bus-local.ts'
 import { LogFixture } from '../../database/testing/log-fixture.ts'
@@ -59,7 +59,64 @@ describe.each(testEngines)('conversations of subjects on the %s engine', (engine
     })
     expect(namesOf(again.conversation)).toEqual(['ada', 'bob'])
     const { seq } = again.conversation
-    expect((await put(0, id, ['bob', 'ada'])).conversation.seq).toBe(seq)
+    const repeated = await put(0, id, ['bob', 'ada'], { url: 'https://shop.example/1' })
+    expect(repeated.conversation.seq).toBe(seq)
+  })
+
+  it('[SUB1] announces a changed subject once', async () => {
+    const id = randomUUID()
+    const { conversation } = await put(0, id, ['ada'], { name: 'Order', title: 'Blue shoes', data: { b: 1, a: 2 } })
+    const ada = conversation.members.find(({ user }) => user.name === 'ada')?.user.id as Id
+    const { transport, opening, connection } = node.open(ada, await new LogFixture(store.database).session(ada))
+    await opening
+    const changed = await put(0, id, ['ada'], { title: 'Red shoes', data: { b: 1, a: 2 } })
+    const subject = { type: 'order', id, title: 'Red shoes', url: null, data: { b: 1, a: 2 } }
+    expect(changed.conversation.subject).toEqual(subject)
+    // Equal data in another order is no change.
+    const again = await put(0, id, ['ada'], { title: 'Red shoes', data: { a: 2, b: 1 } })
+    expect(again.conversation.seq).toBe(changed.conversation.seq)
+    const change = {
+      type: 'conversation.updated',
+      actor: bots[0],
+      conversation: { name: 'Order', kind: 'group', subject },
+    }
+    await vi.waitFor(() => expect(transport.seqsOf(conversation.id)).toContain(changed.conversation.seq))
+    const live = transport.eventsNamed('changes').flatMap(({ changes }) => changes)
+    expect(live.filter(({ type }) => type === 'conversation.updated')).toMatchObject([change])
+    const { changes } = await node.run('list-changes', ada, { conversation: conversation.id, after: 0, limit: 50 })
+    expect(changes[0]).toMatchObject({ type: 'conversation.created', conversation: { name: 'Order', subject } })
+    expect(changes.at(-1)).toMatchObject(change)
+    await node.run('update-conversation', bots[0] as Id, { conversation: conversation.id, name: 'Renamed' })
+    expect((await put(0, id, ['ada'])).conversation).toMatchObject({ name: 'Renamed', subject: { title: null } })
+    connection.lost()
+  })
+
+  it('[SUB1] completes a call that failed halfway', async () => {
+    const id = randomUUID()
+    await put(0, id, [], { title: 'First' })
+    const { database } = node.parts
+    const disable = (at: string) =>
+      database.query({ text: `update users set disabled_at = ${at} where external_id = 'cyd'` })
+    // Cyd is deactivated between the check and the change.
+    node.afterwards.set('read-external-users', () => disable('now()'))
+    const fields = { title: 'Second', data: { size: 42 } }
+    await expect(put(0, id, ['ada', 'cyd', 'bob'], fields)).rejects.toMatchObject({ code: 'not-found' })
+    await disable('null')
+    const calls = await Promise.all([put(0, id, ['ada', 'cyd', 'bob'], fields), put(1, id, ['bob'], fields)])
+    for (const { conversation } of calls) expect(conversation.subject).toMatchObject(fields)
+    const { conversation } = await put(0, id, [], fields)
+    expect(namesOf(conversation).sort()).toEqual(['ada', 'bob', 'cyd'])
+    const all = await node.run('list-changes', bots[0] as Id, { conversation: conversation.id, after: 0, limit: 50 })
+    const count = (type: string) => all.changes.filter((change) => change.type === type).length
+    expect([count('member.joined'), count('conversation.updated')]).toEqual([5, 1])
+  })
+
+  it('[SUB1] describes no conversation without a subject', async () => {
+    const [owner] = bots as [Id]
+    const { conversation } = await node.run('create-conversation', owner, { kind: 'group', members: [] })
+    const described = { op: 'describe-subject', conversation: conversation.id, actor: owner, byKey: true } as const
+    const outcome = await node.parts.log.apply({ ...described, title: 'x', url: null, data: null })
+    expect(outcome).toMatchObject({ outcome: 'forbidden' })
   })
 
   it('[SUB1] lets the bot of another key join visibly', async () => {

@@ -1,7 +1,10 @@
 /**
  * Finds or creates the conversation of a subject (rule SUB1). The unique index of subjects decides
- * between calls at the same time, so both return the same conversation. A repeated call changes
- * nothing more. The bot of the key is a visible member.
+ * between calls at the same time, so both return the same conversation. The bot of the key is a
+ * visible member.
+ *
+ * In an existing conversation, each step (a missing member, the description) is one change of the
+ * log. After a failure some steps may be done; a repeated call does only the others.
  */
 import { ChorusError, type Id, type Subject } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
@@ -46,7 +49,7 @@ export const putSubjectConversation: Command<'put-subject-conversation'> = {
       case 'unchanged': {
         const existing = detail?.conversation ?? conversation
         for (const user of members) await addMember(parts, existing, bot, user)
-        await replaceSubject(parts.database, existing, subject)
+        await describeSubject(parts, existing, bot, subject)
         return {
           conversation: await afterStored(what, () => readConversation(parts.database, bot, existing)),
           duplicate: true,
@@ -80,9 +83,16 @@ async function addMember(parts: Parts, conversation: Id, bot: Id, user: Id): Pro
   parts.feeds.announceMembership(conversation, user)
 }
 
-async function replaceSubject(database: Database, conversation: Id, { title, url, data }: Subject): Promise<void> {
-  await database.query({
-    text: `update conversations set subject_title = $2, subject_url = $3, subject_data = $4::json where id = $1`,
-    values: [conversation, title, url, data === null ? null : JSON.stringify(data)],
-  })
+/** Replaces title, url and data of the subject, and announces them to the members. */
+async function describeSubject(parts: Parts, conversation: Id, bot: Id, subject: Subject): Promise<void> {
+  const { title, url, data } = subject
+  const description = { title, url, data: data === null ? null : JSON.stringify(data) }
+  const described = { op: 'describe-subject', conversation, actor: bot, byKey: true, ...description } as const
+  const { outcome, seq, at, xid, detail } = await parts.log.apply(described)
+  if (outcome === 'unchanged') return
+  if (outcome !== 'stored') throw refuse(outcome, what)
+  const facts = { id: conversation, kind: detail?.kind ?? 'group', name: detail?.name ?? null, subject }
+  parts.feeds.announce([
+    encodeChange(conversation, xid, { seq, at, actor: bot, type: 'conversation.updated', conversation: facts }),
+  ])
 }

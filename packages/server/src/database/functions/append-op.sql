@@ -32,8 +32,9 @@ begin
 
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
-  -- A request of the integrator's back end adds members to any conversation of a subject.
-  if v_op = 'put-member' and (p_op ->> 'byKey')::boolean
+  -- A request of the integrator's back end adds members to any conversation of a subject, and
+  -- describes the subject.
+  if v_op in ('put-member', 'describe-subject') and (p_op ->> 'byKey')::boolean
      and exists (select from conversations where id = v_conversation and subject_type is not null) then
     v_role := 'owner';
   end if;
@@ -137,6 +138,30 @@ begin
     insert into changes (conversation, seq, at, type, actor, name)
       values (v_conversation, v_seq, v_at, 'conversation.updated', v_actor, p_op ->> 'name');
     result.detail := json_build_object('kind', v_kind);
+
+  when 'describe-subject' then
+    if (select subject_type from conversations where id = v_conversation) is null then
+      result.outcome := 'forbidden';
+      return result;
+    end if;
+    if exists (
+      select from conversations
+       where id = v_conversation and subject_title is not distinct from p_op ->> 'title'
+         and subject_url is not distinct from p_op ->> 'url'
+         and subject_data::jsonb is not distinct from (p_op ->> 'data')::jsonb
+    ) then
+      result.outcome := 'unchanged';
+      result.seq := v_seq;
+      return result;
+    end if;
+    select n.o_seq, n.o_at into v_seq, v_at from next_seq(v_conversation) n;
+    update conversations
+       set subject_title = p_op ->> 'title', subject_url = p_op ->> 'url', subject_data = (p_op ->> 'data')::json
+     where id = v_conversation;
+    -- The change repeats the name: a server of the version before reads the change as a rename.
+    insert into changes (conversation, seq, at, type, actor, name)
+      select v_conversation, v_seq, v_at, 'conversation.updated', v_actor, name from conversations where id = v_conversation;
+    select json_build_object('kind', v_kind, 'name', name) into result.detail from conversations where id = v_conversation;
 
   when 'put-member' then
     select * into v_member from members where conversation = v_conversation and user_id = v_user;
