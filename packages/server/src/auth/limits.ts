@@ -295,6 +295,17 @@ export class Limits {
     this.#refuseFor(retryAfterMs, 'key-requests', 'answer; too many requests of this key in a short time')
   }
 
+  /** False when requests of API keys are not limited. */
+  get limitsKeyRequests(): boolean {
+    return this.#keyRequests !== undefined
+  }
+
+  /** Refuses a request of a key that has taken its token, if results since then left a debt. */
+  refuseKeyDebt(keyId: string): void {
+    const retryAfterMs = this.#keyRequests?.waitForDebt(keyId, this.#clock.nowMs()) ?? 0
+    this.#refuseFor(retryAfterMs, 'key-requests', 'answer; too many requests of this key in a short time')
+  }
+
   /** Charges the key a cost that is known only after the request. Never refuses. */
   chargeKeyRequest(keyId: string, weight: number): void {
     this.#keyRequests?.charge(keyId, this.#clock.nowMs(), weight)

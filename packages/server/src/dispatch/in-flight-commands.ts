@@ -113,10 +113,9 @@ export class InFlightCommands {
     context: CommandContext,
     input: CommandInput<CommandName>,
   ): Promise<CommandResult<CommandName>> {
-    const { limits } = context.parts
     takeWeight(cost, context, input)
     if (cost.answer === undefined) return run(context, input)
-    return this.#largeAnswers.run(limits, context.actor.userId, async () => {
+    return this.#largeAnswers.run(context, async () => {
       const result = await run(context, input)
       chargeAnswer(cost, context, result)
       return result

@@ -4,18 +4,28 @@ import { describe, expect, it } from 'vitest'
 import { Limits, type LimitSettings } from '../auth/limits.ts'
 import { noLimits } from '../auth/testing/no-limits.ts'
 import { ManualClock } from '../support/testing/manual-clock.ts'
+import type { CommandContext } from '../commands/command.ts'
 import { LargeAnswers } from './large-answers.ts'
 
 const user = randomUUID()
+
+function contextOf(limits: Limits, userId: string, key?: string): CommandContext {
+  const context = {
+    parts: { limits },
+    actor: { userId, sessionId: userId },
+    ...(key !== undefined && { key: { id: key } }),
+  }
+  return context as unknown as CommandContext
+}
 
 function open(settings: Partial<LimitSettings> = { limitRequests: 100 }) {
   const limits = new Limits({ ...noLimits, ...settings }, new ManualClock())
   const answers = new LargeAnswers()
   const begun: number[] = []
   const ends: (() => void)[] = []
-  const ask = (number: number, by = user): Promise<string> =>
+  const ask = (number: number, by = user, key?: string): Promise<string> =>
     answers
-      .run(limits, by, async () => {
+      .run(contextOf(limits, by, key), async () => {
         begun.push(number)
         await new Promise<void>((resolve) => ends.push(resolve))
         return 'done'
@@ -54,6 +64,14 @@ describe('commands with large results', () => {
     await endFirst()
     expect(await Promise.all(asked)).toEqual(['done', 'done', 'rate-limited', 'rate-limited'])
     expect(begun).toEqual([1, 2])
+  })
+
+  it('[LIM3] of an API key run at most twenty at a time', async () => {
+    const { begun, ask, endFirst } = open({ limitKeyRequests: 100 })
+    const asked = Array.from({ length: 25 }, (_, number) => ask(number, randomUUID(), 'key_a'))
+    expect(begun).toHaveLength(20)
+    for (let n = 0; n < 25; n++) await endFirst()
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(['done']))
   })
 
   it('[LIM3] do not wait when requests are not limited', async () => {

@@ -1,48 +1,51 @@
 /**
- * Runs the commands whose result may be large, at most `parallelMax` of a user at a time. Others
- * wait in the order of their arrival. Guarantee: the size of a result is charged before the user's
- * next waiting command begins, so a user who sends many requests at once gets no more bytes than by
- * sending them one after another (rule LIM3).
+ * Runs the commands whose result may be large, a bounded number of each user and API key at a time.
+ * Others wait in the order of their arrival. Guarantee: the size of a result is charged before the
+ * next waiting command begins, so who sends many requests at once gets no more bytes than by sending
+ * them one after another (rule LIM3).
  *
- * A user has at most as many waiting commands as the burst of the request limit, because each has
- * taken a token from it. Nothing waits when requests are not limited.
+ * At most as many commands wait as the burst of the request limit allows, because each has taken a
+ * token from it. Nothing waits when requests are not limited.
  */
-import type { Id } from '@chorus/protocol'
-import type { Limits } from '../auth/limits.ts'
+import type { CommandContext } from '../commands/command.ts'
 
-/** Maximum number of commands of one user that run at a time. */
-const parallelMax = 2
+/** Maximum number of commands that run at a time, for one user and for one API key. */
+const parallelMax = { user: 2, key: 20 } as const
 
-interface UserTurns {
+interface Turns {
   running: number
   readonly waiting: (() => void)[]
 }
 
 export class LargeAnswers {
-  readonly #users = new Map<Id, UserTurns>()
+  /** By the id of the user or of the API key. */
+  readonly #turns = new Map<string, Turns>()
 
   /**
-   * Runs the command and charges its result, when it is the user's turn. Rejects with
+   * Runs the command and charges its result, when it is the turn of its user or key. Rejects with
    * `rate-limited` if earlier results used up the limit while the command was waiting.
    */
-  async run<Result>(limits: Limits, user: Id, command: () => Promise<Result>): Promise<Result> {
-    if (!limits.limitsRequests) return command()
-    const turns = this.#users.get(user) ?? { running: 0, waiting: [] }
-    this.#users.set(user, turns)
-    if (turns.running < parallelMax) turns.running++
+  async run<Result>({ parts, actor, key }: CommandContext, command: () => Promise<Result>): Promise<Result> {
+    const { limits } = parts
+    if (key === undefined ? !limits.limitsRequests : !limits.limitsKeyRequests) return command()
+    const payer = key?.id ?? actor.userId
+    const turns = this.#turns.get(payer) ?? { running: 0, waiting: [] }
+    this.#turns.set(payer, turns)
+    if (turns.running < parallelMax[key === undefined ? 'user' : 'key']) turns.running++
     else await new Promise<void>((begin) => turns.waiting.push(begin))
     try {
-      limits.refuseDebt(user)
+      if (key === undefined) limits.refuseDebt(actor.userId)
+      else limits.refuseKeyDebt(key.id)
       return await command()
     } finally {
-      this.#endTurn(user, turns)
+      this.#endTurn(payer, turns)
     }
   }
 
-  #endTurn(user: Id, turns: UserTurns): void {
+  #endTurn(payer: string, turns: Turns): void {
     const next = turns.waiting.shift()
     if (next !== undefined) return next()
     turns.running--
-    if (turns.running === 0) this.#users.delete(user)
+    if (turns.running === 0) this.#turns.delete(payer)
   }
 }
