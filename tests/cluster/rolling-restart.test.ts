@@ -3,93 +3,11 @@
  * application notices nothing: no request is refused, no message is lost or doubled, no client is
  * offline, and every server exits cleanly and in time.
  */
-import { type ChatClient, createChatClient, type OutboxItem, type TransportName } from '@chorus/client'
 import { hasBalancer, hasPostgres, hasRedis, HttpUser, startCluster, waitForFact } from '@chorus/testkit'
 import { expect, it } from 'vitest'
+import { BusyUser } from './busy-user.ts'
 
 const serverCount = 3
-/**
- * Time between two messages of a user. It is so short that messages are sent in every phase of a
- * restart.
- */
-const pauseMs = 40
-
-/**
- * A user of an application that uses the SDK. Acts as people do, and records the acknowledged
- * messages and the received changes.
- */
-class Person {
-  readonly acknowledged = new Map<string, number>()
-  readonly order: string[] = []
-  readonly noticed: number[] = []
-  readonly errors: unknown[] = []
-  readonly states = new Set<string>()
-  readonly id: string
-  readonly #client: ChatClient
-  readonly #conversation: string
-  #isReady = false
-
-  private constructor(client: ChatClient, id: string, conversation: string) {
-    this.#client = client
-    this.id = id
-    this.#conversation = conversation
-    client.onChange(({ conversation: changed, change }) => {
-      if (changed === conversation) this.noticed.push(change.seq)
-    })
-    client.onLimited(() => void this.errors.push(new Error('limited')))
-    client.connection.subscribe(() => {
-      const { state } = client.connection.get()
-      if (state === 'ready') this.#isReady = true
-      if (this.#isReady) this.states.add(state)
-    })
-  }
-
-  static async enter(url: string, user: HttpUser, conversation: string, transport: TransportName): Promise<Person> {
-    const errors: unknown[] = []
-    const client = createChatClient({ url, transports: [transport], onError: (error) => void errors.push(error) })
-    const { id } = await client.signIn({ handle: user.handle, password: user.password })
-    const person = new Person(client, id, conversation)
-    person.errors.push(...errors)
-    await waitForFact(() => client.connection.get().state === 'ready' && client.data.get() === 'live', {
-      what: 'a connection',
-    })
-    return person
-  }
-
-  async live(isGoing: () => boolean): Promise<void> {
-    const { messages } = this.#client.conversation(this.#conversation)
-    for (let count = 1; isGoing(); count += 1) {
-      try {
-        const sent = await messages.send({ text: `${count}` })
-        this.order.push(sent.clientId)
-        sent.acknowledged.then(
-          ({ seq }) => void this.acknowledged.set(sent.clientId, seq),
-          (error: unknown) => void this.errors.push(error),
-        )
-        const [mine] = this.acknowledged.values()
-        if (mine !== undefined && count % 5 === 0) await messages.edit(mine, `edited ${count}`)
-        if (mine !== undefined && count % 7 === 0) await messages.react(mine, count % 2 === 0 ? '👍' : '🎉')
-        if (count % 11 === 0) await this.#client.findUsers('user')
-      } catch (error) {
-        this.errors.push(error)
-      }
-      await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    }
-  }
-
-  get waiting(): readonly OutboxItem[] {
-    return this.#client.outbox.get()
-  }
-
-  get top(): number {
-    return this.noticed.at(-1) ?? 0
-  }
-
-  leave(): Promise<void> {
-    return this.#client.stop()
-  }
-}
-
 it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
   '[CLI1] [ACK2] [IDEM1] [ORD2] a rolling restart under load goes unnoticed by the application',
   async () => {
@@ -107,7 +25,7 @@ it.skipIf(!hasPostgres() || !hasRedis() || !hasBalancer('haproxy'))(
       )
       const people = await Promise.all(
         users.map((user, index) =>
-          Person.enter(cluster.url, user, conversation, index % 3 === 2 ? 'sse' : 'socket-io'),
+          BusyUser.enter(cluster.url, user, conversation, { transport: index % 3 === 2 ? 'sse' : 'socket-io' }),
         ),
       )
       const beganAt = people.map(({ noticed }) => noticed.length)

@@ -59,6 +59,8 @@ export interface ClusterOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Returns the environment variables of one server. They override `env`. */
   readonly envOf?: (server: number) => Readonly<Record<string, string>>
+  /** Returns the main file of a server, asked at every start. Default: the built server. */
+  readonly mainFileOf?: (server: number) => string
   readonly nodeArguments?: readonly string[]
   readonly redis?: Pick<RedisOptions, 'keepsData' | 'settings'>
   readonly postgres?: PostgresOptions
@@ -341,6 +343,7 @@ async function startServerAt(
   stores: Stores,
 ): Promise<ClusterServer> {
   const { options, removals, tell } = start
+  const { mainFileOf } = options
   const name = `server-${index + 1}`
   const server = await startServer({
     databaseUrl: withPort(stores.databaseUrl, await start.link('database', index, stores.postgres.port)),
@@ -354,6 +357,7 @@ async function startServerAt(
       ...options.env,
       ...options.envOf?.(index),
     },
+    ...(mainFileOf !== undefined && { mainFile: () => mainFileOf(index) }),
     ...(options.nodeArguments !== undefined && { nodeArguments: options.nodeArguments }),
   })
   removals.push(() => server.remove())

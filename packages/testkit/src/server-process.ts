@@ -25,6 +25,11 @@ export interface ServerOptions {
   readonly dataDir?: string
   /** Additional environment variables; they override the defaults of this file. */
   readonly env?: Readonly<Record<string, string>>
+  /**
+   * Returns the main file of the server, asked at every start. Default: the built server of this
+   * repository.
+   */
+  readonly mainFile?: () => string
   /** Arguments for Node, such as `['--max-old-space-size=200']`. */
   readonly nodeArguments?: readonly string[]
 }
@@ -64,9 +69,12 @@ export interface ServerProcess {
  */
 const serverNodeArguments = ['--max-semi-space-size=64']
 
+const builtMain = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url))
+
 /** Starts a server and waits until it listens. If it ends first, rejects with its output. */
 export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {
-  const main = fileURLToPath(new URL('../../server/dist/main.js', import.meta.url))
+  const mainFile = options.mainFile ?? (() => builtMain)
+  const main = mainFile()
   if (!existsSync(main)) throw new Error(`unable to start a server; ${main} is not built (npx tsc -b packages/server)`)
   const ownDir = options.dataDir === undefined ? makeTempDir('server') : undefined
   const dataDir = options.dataDir ?? ownDir ?? ''
@@ -77,7 +85,7 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
   let url = ''
 
   const start = async (): Promise<void> => {
-    const started = spawnServer(main, dataDir, port, options)
+    const started = spawnServer(mainFile(), dataDir, port, options)
     child = started
     exited = whenExited(started)
     if (started.stdout) logs.follow(started.stdout)
