@@ -13,6 +13,7 @@ import { readOptions, usage } from './options/options.ts'
 import type { Options, ScenarioName } from './options/options.ts'
 import { printReport } from './report/print-report.ts'
 import type { BenchResult, ScenarioResult } from './report/result.ts'
+import { runBulkUsers } from './scenarios/bulk-users.ts'
 import { runDirect } from './scenarios/direct.ts'
 import { runEmbeddedSends } from './scenarios/embedded-sends.ts'
 import { runHistory } from './scenarios/history.ts'
@@ -20,10 +21,12 @@ import { runHostile } from './scenarios/hostile.ts'
 import { runHotRoom } from './scenarios/hot-room.ts'
 import { runIdle } from './scenarios/idle.ts'
 import { runInterest } from './scenarios/interest.ts'
+import { runOutbox } from './scenarios/outbox.ts'
 import type { Progress, ScenarioRun } from './scenarios/scenario.ts'
 import { runSingle } from './scenarios/single.ts'
 import { runStart } from './scenarios/start.ts'
 import { runStormScenario } from './scenarios/storm.ts'
+import { runSubjects } from './scenarios/subjects.ts'
 import { runTokens } from './scenarios/tokens.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -52,6 +55,12 @@ function run(scenario: ScenarioName, options: Options, progress: Progress): Prom
       return runStart(options, progress, root)
     case 'tokens':
       return runTokens(options, progress)
+    case 'bulk-users':
+      return runBulkUsers(options, progress)
+    case 'subjects':
+      return runSubjects(options, progress)
+    case 'outbox':
+      return runOutbox(options, progress)
     case 'curves':
       return runCurves(options, progress, root)
   }

@@ -19,6 +19,9 @@ export const scenarioNames = [
   'hostile',
   'start',
   'tokens',
+  'bulk-users',
+  'subjects',
+  'outbox',
   'curves',
 ] as const
 /**

@@ -97,6 +97,14 @@ const columnsOf: Readonly<Record<string, readonly (readonly [figure: string, tit
   tokens: [
     ['cachedMicroseconds', 'µs/check'],
     ['requestsPerSecond', 'requests/s'],
+    ['refusedAfterMs', 'refused after ms'],
+  ],
+  'bulk-users': [['putSeconds', 's/1 000 users']],
+  subjects: [['lookUpP50Ms', 'look-up p50 ms']],
+  outbox: [
+    ['deliveryP50Ms', 'delivery p50 ms'],
+    ['deliveryP99Ms', 'delivery p99'],
+    ['messages', 'messages'],
   ],
 }
 

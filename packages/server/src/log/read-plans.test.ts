@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Database, Lane, Statement } from '../database/database.ts'
 import { markRead } from './mark-read.ts'
 import { readGap, readMissed, readNewestChanges, readSegment } from './read-changes.ts'
-import { readConversation, readConversations } from './read-conversations.ts'
+import { readConversation, readConversations, readSubjectConversation } from './read-conversations.ts'
 import { readMemberships, readUnread } from './read-memberships.ts'
 import { type PageAnchor, readMessagePage } from './read-messages.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
@@ -55,8 +55,8 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
     return statements
   }
 
-  /** Returns the number of log rows that a read examined, including rows that it filtered out. */
-  async function examined(read: (database: Database) => Promise<unknown>): Promise<number> {
+  /** Returns the number of rows of a table that a read examined, including rows that it filtered out. */
+  async function examined(read: (database: Database) => Promise<unknown>, table = 'changes'): Promise<number> {
     let rows = 0
     for (const { text, values = [] } of await statementsOf(read)) {
       await client.query(`prepare asked as ${text}`)
@@ -71,7 +71,7 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
       await client.query('deallocate asked')
       const plan = result.rows[0]!['QUERY PLAN'][0]!.Plan
       for (const node of nodesOf(plan)) {
-        if (node['Relation Name'] !== 'changes') continue
+        if (node['Relation Name'] !== table) continue
         rows += (node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0)) * node['Actual Loops']
       }
     }
@@ -193,6 +193,18 @@ describe.runIf(testEngines.includes('postgres'))('query plans of log reads', () 
       expect(over).toEqual([])
     },
   )
+
+  it('[LIM1] [SUB1] looks up the conversation of a subject by index', async () => {
+    await client.query(
+      `insert into conversations (id, kind, seq, member_version, member_count, subject_type, subject_id)
+       select gen_random_uuid(), 'group', 0, 0, 0, 'order', n::text from generate_series(1, 5000) n`,
+    )
+    const lookUp = (database: Database) => readSubjectConversation(database, ada, 'order', '4711')
+    for (const state of ['never analysed', 'analysed']) {
+      if (state === 'analysed') await client.query('analyze')
+      expect([state, await examined(lookUp, 'conversations')]).toEqual([state, 1])
+    }
+  })
 })
 
 describe.runIf(testEngines.includes('postgres'))('query plans of log writes', () => {
