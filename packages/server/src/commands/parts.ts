@@ -2,7 +2,7 @@
  * The objects that commands use: log, delivery, live values, authentication and accounts.
  * start/start-delivery.ts builds them.
  */
-import type { CardSigner } from '../cards/card-signer.ts'
+import type { CardSigner } from '../keys/card-signer.ts'
 import type { Connections } from '../delivery/connections.ts'
 import type { Feeds } from '../delivery/feeds.ts'
 import type { LiveValues } from '../live/live-values.ts'

@@ -6,7 +6,7 @@ import { createPublicKey, type JsonWebKey, randomBytes, randomInt } from 'node:c
 import { type KeyScope, keyScopes, nameSchema } from '@chorus/protocol'
 import { v7 as uuidv7 } from 'uuid'
 import { createUnusableHash } from '../accounts/unusable-hash.ts'
-import { rotateSigningKey } from '../cards/signing-keys.ts'
+import { rotateSigningKey } from '../keys/signing-keys.ts'
 import { hashSecret } from '../keys/key-registry.ts'
 import {
   addPublicKey,
