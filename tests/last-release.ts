@@ -1,5 +1,5 @@
 /**
- * Prepares the last release, so that tests can run its server and its SDK beside the present ones.
+ * Prepares the last release, so that tests can run its server and its SDK together with the present ones.
  * Reads the sources of the release's commit from the repository and transpiles them without a check
  * of types. The release uses the installed npm packages.
  *
