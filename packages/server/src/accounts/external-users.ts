@@ -179,14 +179,17 @@ export function readExternalUsers(database: Database, externalIds: readonly stri
   })
 }
 
+/** Id before every other, so that the first page begins by index like all others. */
+const lowestId = '00000000-0000-0000-0000-000000000000'
+
 /** Returns users with an external id in the order of their creation, beginning after `after`. */
 export function listExternalUsers(database: Database, after: Id | undefined, limit: number): Promise<ExternalUser[]> {
   return database.query<ExternalUser>({
     name: 'list-external-users',
     pool: 'browse',
     text: `select ${profile} from users u
-            where u.external_id is not null and ($1::uuid is null or u.id > $1) order by u.id limit $2`,
-    values: [after ?? null, limit],
+            where u.external_id is not null and u.id > $1::uuid order by u.id limit $2`,
+    values: [after ?? lowestId, limit],
   })
 }
 
@@ -226,8 +229,13 @@ export async function revokeSessionsOf(
   for (;;) {
     const rows = await database.query<{ id: Id }>({
       text: `update sessions set revoked_at = now(), xid = pg_current_xact_id()
-              where id in (select id from sessions where user_id = any ($1::uuid[]) and revoked_at is null
-                            limit ${sessionsPerStep})
+              where id = any (array(
+                      select s.id from unnest($1::uuid[]) w(user_id)
+                        cross join lateral (
+                          select id from sessions s
+                           where s.user_id = w.user_id and s.revoked_at is null and s.expires_at > now()
+                           order by s.expires_at desc limit ${sessionsPerStep}) s
+                       limit ${sessionsPerStep}))
              returning id`,
       values: [userIds],
     })

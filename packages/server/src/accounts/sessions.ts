@@ -228,9 +228,11 @@ export async function deleteOldSessions(database: Database, overDays: number, li
     text: `with mine as materialized (select pg_try_advisory_xact_lock(${deleteLockKey}) as is_mine),
            old as materialized (
              select o.id from mine cross join lateral (
-               (select id from sessions where expires_at < now() - make_interval(days => $1) limit $2)
+               (select id from sessions where expires_at < now() - make_interval(days => $1)
+                 order by expires_at limit $2)
                union
-               (select id from sessions where revoked_at < now() - make_interval(days => $1) limit $2)
+               (select id from sessions where revoked_at < now() - make_interval(days => $1)
+                 order by revoked_at limit $2)
                limit $2) o
               where mine.is_mine)
            delete from sessions where id in (select id from old) returning id`,

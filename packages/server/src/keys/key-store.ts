@@ -208,7 +208,9 @@ export async function revokeKeySessions(database: Database, id: string): Promise
   for (;;) {
     const rows = await database.query({
       text: `update sessions set revoked_at = now(), xid = pg_current_xact_id()
-              where id in (select id from sessions where key_id = $1 and revoked_at is null limit ${sessionsPerStep})
+              where id = any (array(select id from sessions
+                                     where key_id = $1 and revoked_at is null and expires_at > now()
+                                     limit ${sessionsPerStep}))
              returning id`,
       values: [id],
     })

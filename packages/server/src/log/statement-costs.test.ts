@@ -12,12 +12,17 @@ import type { Id } from '@chorus/protocol'
 import pg from 'pg'
 import { v7 as uuidv7 } from 'uuid'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import * as external from '../accounts/external-users.ts'
+import * as tokenSessions from '../accounts/token-sessions.ts'
+import * as tokenUsers from '../accounts/token-users.ts'
 import { deleteOldCanaryMessages, ensureCanaryUser, readCanaryPlace } from '../database/canary.ts'
 import { openConsumerLog } from './consumer-log.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
 import { foldNameOf, foldNames } from '../accounts/fold-names.ts'
 import { readLastSeen } from '../accounts/last-seen.ts'
 import * as mail from '../jobs/mail.ts'
+import * as calls from '../keys/idempotency-store.ts'
+import * as keys from '../keys/key-store.ts'
 import { markRead } from './mark-read.ts'
 import { OldestTransaction } from '../database/oldest-transaction.ts'
 import {
@@ -26,7 +31,9 @@ import {
   readConversation,
   readConversations,
   readMembers,
+  readSubjectConversation,
 } from './read-conversations.ts'
+import { readCard } from './read-card.ts'
 import { readOwnReactions } from './read-own-reactions.ts'
 import * as changes from './read-changes.ts'
 import { readMarkers } from './read-markers.ts'
@@ -46,7 +53,10 @@ import * as users from '../accounts/users.ts'
 import * as webhooks from '../jobs/webhooks.ts'
 
 /** Tables that stay small and may be scanned. */
-const small = ['settings', 'migrations', 'consumers', 'consumer_progress', 'webhook_endpoints']
+const small = [
+  ...['settings', 'migrations', 'consumers', 'consumer_progress', 'webhook_endpoints'],
+  ...['api_keys', 'api_public_keys', 'api_key_sets'],
+]
 
 /** Number of rows to insert of each kind: enough that the planner never prefers a scan. */
 const count = {
@@ -56,6 +66,7 @@ const count = {
   messages: 40_000,
   reactors: 3_000,
   jobs: 20_000,
+  ended: 5_000,
 }
 
 interface Cost {
@@ -104,11 +115,11 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     const made = (n: number, salt: string): string => `md5(${n < 0 ? 'n' : n}::text || '${salt}')::uuid`
     const one = async (text: string): Promise<Id> => (await client.query<{ id: Id }>(text)).rows[0]?.id ?? ''
     await client.query(
-      `insert into users (id, handle, name, password_hash) select ${made(-1, 'u')}, 'person' || n, 'Person ' || n, '' from generate_series(1, ${count.users}) n`,
+      `insert into users (id, handle, name, password_hash, external_id) select ${made(-1, 'u')}, 'person' || n, 'Person ' || n, '', 'customer ' || n from generate_series(1, ${count.users}) n`,
     )
     await client.query(
-      `insert into conversations (id, kind, name, seq, last_message_seq, member_count)
-       select ${made(-1, 'c')}, case when n % 2 = 0 then 'channel' else 'group' end, 'channel ' || n, 2, 2, 1 from generate_series(1, ${count.conversations}) n`,
+      `insert into conversations (id, kind, name, seq, last_message_seq, member_count, subject_type, subject_id)
+       select ${made(-1, 'c')}, case when n % 2 = 0 then 'channel' else 'group' end, 'channel ' || n, 2, 2, 1, 'order', n from generate_series(1, ${count.conversations}) n`,
     )
     await client.query(
       `insert into changes (conversation, seq, at, type, actor, client_id, request_hash, version, text)
@@ -118,7 +129,11 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
       `insert into members (conversation, user_id, role, joined_seq) select ${made(-1, 'c')}, ${made(-1, 'u')}, 'owner', 1 from generate_series(1, ${count.conversations}) n`,
     )
     await client.query(
-      `insert into sessions (id, token_hash, user_id, expires_at) select ${made(-1, 's')}, decode(md5(n::text), 'hex'), ${made(-1, 'u')}, now() + interval '1 day' from generate_series(1, ${count.users}) n`,
+      `insert into sessions (id, token_hash, user_id, expires_at, key_id) select ${made(-1, 's')}, decode(md5(n::text), 'hex'), ${made(-1, 'u')}, now() + interval '1 day', case when n % 2 = 0 then 'key_' || n % 100 end from generate_series(1, ${count.users}) n`,
+    )
+    // A user of many connections under tokens without a device.
+    await client.query(
+      `insert into sessions (id, token_hash, user_id, expires_at, key_id) select gen_random_uuid(), decode(md5('e' || n), 'hex'), ${made(2, 'u')}, now() - interval '1 hour', 'key_2' from generate_series(1, ${count.ended}) n`,
     )
     await client.query(
       `insert into searched_names (owner, is_channel, name, folded)
@@ -158,6 +173,12 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     )
     await client.query(
       `insert into reaction_counts (conversation, target, emoji, n, first_seq) select ${made(-1, 'c')}, 2, 'x', 1, 3 from generate_series(2, ${count.conversations}) n`,
+    )
+    await client.query(
+      `insert into idempotency_keys (key_id, method, path, as_user, key, body_hash, status) select 'key', 'PUT', '/v1', '', n, '', 200 from generate_series(1, ${count.jobs}) n`,
+    )
+    await client.query(
+      `insert into erased_external_ids (external_id, tokens_after) select 'erased ' || n, 0 from generate_series(1, ${count.jobs}) n`,
     )
     // Insert rows for mails and webhooks.
     endpoint = uuidv7()
@@ -393,6 +414,56 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over).toEqual([])
   })
 
+  it('[LIM1] the server API and user tokens find users, sessions and subjects by key', async () => {
+    const id = uuidv7()
+    const iat = 1
+    const call = { keyId: 'key', key: '7', method: 'PUT', path: '/v1', asUser: '', bodyHash: Buffer.from('') }
+    const hash = Buffer.from('x')
+    const user = { handle: 'fresh', name: 'Fresh', avatar: null, passwordHash: '' }
+    const start = {
+      id,
+      userId: ada,
+      tokenHash: hash,
+      device: id,
+      userAgent: null,
+      keyId: 'key',
+      iat,
+      until: new Date(),
+    }
+    const lone = { ...start, id: uuidv7(), tokenHash: Buffer.from('y'), device: undefined }
+    const over = await expensive(200, [
+      () => external.putExternalUsers(watched, [{ externalId: 'customer 7', name: 'Ada', handle: 'person8' }]),
+      () => external.putExternalUsers(watched, [{ externalId: 'customer 8', name: 'Ada' }]),
+      () => external.readExternalUsers(watched, ['customer 7', 'unknown']),
+      () => external.listExternalUsers(watched, undefined, 50),
+      () => external.listExternalUsers(watched, bob, 50),
+      () => external.findExternalUser(watched, 'customer 7'),
+      () => external.revokeTokensOf(watched, 'customer 7', () => undefined),
+      () => tokenUsers.readTokenUsers(watched, ['customer 7', 'erased 7', 'unknown']),
+      () => tokenUsers.createTokenUser(watched, { ...user, id, externalId: 'unknown', iat }),
+      () =>
+        tokenUsers.noteNewerTokens(watched, [{ externalId: 'customer 7', iat, name: undefined, avatar: undefined }]),
+      () => tokenSessions.findTokenSessions(watched, [{ tokenHash: hash, iat }]),
+      () => tokenSessions.beginTokenSessions(watched, [start, lone]),
+      () => tokenSessions.renewTokenSession(watched, session, ada, start),
+      () => tokenSessions.endLoneSessions(watched, [session]),
+      () => calls.claimCall(watched, call),
+      () => calls.storeAnswer(watched, call, { status: 200, body: null }),
+      () => calls.forgetCall(watched, call),
+      () => calls.pruneCalls(watched),
+      () => readSubjectConversation(watched, bob, 'order', '7'),
+      () => readCard(watched, room, 5),
+      () => keys.readLiveKeys(watched),
+    ])
+    expect(over).toEqual([])
+    const live = await expensive(2_000, [
+      () => sessions.listSessions(watched, bob),
+      () => external.revokeSessionsOf(watched, [ada, bob], () => undefined),
+      () => keys.revokeKeySessions(watched, 'key_2'),
+    ])
+    expect(live).toEqual([])
+  })
+
   it('[LIM1] statements that write look up rows by key, including their triggers', async () => {
     const log = openLog(watched)
     const id = uuidv7()
@@ -479,7 +550,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
   })
 
   it('[LIM1] the cost tests cover every named SQL statement of the server', () => {
-    const named = ['database', 'log', 'accounts', 'jobs']
+    const named = ['database', 'log', 'accounts', 'jobs', 'keys', 'cards']
       .map((folder) => new URL(`../${folder}/`, import.meta.url))
       .flatMap((folder) => readdirSync(folder).map((file) => new URL(file, folder)))
       .filter(({ pathname }) => pathname.endsWith('.ts') && !pathname.endsWith('.test.ts'))
