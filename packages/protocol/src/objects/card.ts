@@ -95,11 +95,14 @@ export const cardSchema = z
     fields: cardFieldsSchema,
     actions: z
       .array(
-        z.strictObject({
-          ...actionFields,
-          /** User ids of the members that may act. Absent if every member may. */
-          by: z.array(idSchema).optional(),
-        }),
+        z
+          .strictObject({
+            ...actionFields,
+            /** User ids of the members that may act. Absent if every member may. */
+            by: z.array(idSchema).optional(),
+          })
+          // Without a name, openapi-generator also makes a type of `acted`, which does not compile.
+          .meta({ id: 'CardAction' }),
       )
       .max(limits.cardActionsMax),
     state: cardNameSchema,
