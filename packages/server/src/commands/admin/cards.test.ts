@@ -204,7 +204,8 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
   it('[CARD1] a card in data is only data', async () => {
     const conversation = await open()
     const clientId = randomUUID()
-    const data = { card: { version: 1, ...offer, actions: [{ id: 'accept', label: 'Accept' }], acted: null } }
+    const fake = { version: 1, ...offer, fields: {}, actions: [{ id: 'accept', label: 'Accept' }], acted: null }
+    const data = { card: fake }
     const { message } = await node.run('send-message', ada, { conversation, clientId, text: '', data })
     expect(message).not.toHaveProperty('card')
     await expect(act(bob, message)).rejects.toMatchObject({ code: 'not-found' })
