@@ -117,6 +117,31 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     })
   })
 
+  it.each([{}, { card: undefined, text: 'Paid' }])(
+    '[IDEM1] repeats nothing when the key was replaced: %j',
+    async (sent) => {
+      const bots = await new LogFixture(store.database).users(2)
+      for (const [index, id] of bots.entries())
+        await store.database.query({
+          text: `insert into api_keys (id, name, scopes, secret_hash, signing_secret, bot_user, revoked_at)
+               values ($1, 'Shop', '{write}', sha256($1::text::bytea), 's', $2, case $3::int when 0 then now() end)`,
+          values: [`key_${randomUUID()}`, id, index],
+        })
+      const conversation = await open()
+      const clientId = randomUUID()
+      const send = (by: Id | undefined, fields: Partial<CommandInput<'post-message'>> = {}) =>
+        node.run('post-message', by ?? bot, { conversation, clientId, card: offer, ...sent, ...fields })
+      const [old, next] = bots
+      const first = await send(old)
+      expect(first.message.sender).toBe(old)
+      expect(await send(next)).toEqual({ message: first.message, duplicate: true })
+      await expect(send(next, { text: 'Other' })).rejects.toMatchObject({ code: 'conflict' })
+      // A user is another sender, and so is another conversation.
+      expect((await send(next, { as: 'ada' })).message.sender).toBe(ada)
+      expect((await send(next, { conversation: await open() })).message.sender).toBe(next)
+    },
+  )
+
   it('[CARD1] refuses acts that the card does not allow', async () => {
     const { message } = await post(await open())
     await expect(act(cyd, message)).rejects.toMatchObject({ code: 'forbidden' })

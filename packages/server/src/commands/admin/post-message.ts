@@ -1,9 +1,11 @@
 /**
  * Sends a message of the integrator, as the bot of the key or as a user. A card is signed before it
- * is appended (rule CARD2). The same `clientId` gets the first response (rule IDEM1).
+ * is appended (rule CARD2). The same `clientId` gets the first response (rule IDEM1), also if the
+ * key was replaced since: a message of another key's bot is repeated as that bot.
  */
 import { type CommandInput, ChorusError, type Id } from '@chorus/protocol'
 import { findExternalUser } from '../../accounts/external-users.ts'
+import { findSendingBot } from '../../log/find-sending-bot.ts'
 import { hashValue } from '../../log/same-request.ts'
 import { encodeChange } from '../../support/logged-change.ts'
 import { toMessage } from '../../support/message-columns.ts'
@@ -22,9 +24,10 @@ type Input = CommandInput<'post-message'>
 export const postMessage: Command<'post-message'> = {
   cost: { budget: 'key' },
   run: async (context, input) => {
-    const sender = await readSender(context, input)
-    const isBot = sender === (context.key?.botUser ?? context.actor.userId)
+    const asked = await readSender(context, input)
+    const isBot = asked === (context.key?.botUser ?? context.actor.userId)
     const { card, conversation, clientId, data, text = '' } = input
+    const sender = (isBot ? await findSendingBot(context.parts.database, conversation, clientId) : undefined) ?? asked
     if (card !== undefined) return sendCard(context.parts, sender, isBot, { ...input, card })
     const acting = { ...context, actor: { userId: sender, sessionId: '' } }
     const send = { conversation, clientId, text, ...(data !== undefined && { data }) }
