@@ -5,8 +5,13 @@
  * Guarantees (rule OUT1): every committed row is posted exactly once, because the row's id is the
  * `clientId` of its message: a row that was posted and not yet removed, by a relay that was killed,
  * gets the first answer again. The rows of a conversation are posted in the order of their numbers,
- * one after another: one relay holds the conversation's lane, and stops before its lease ends. A row
- * that can never succeed becomes a dead letter, and holds back no other row.
+ * one after another, by the relay that holds the conversation's lane. A row that can never succeed
+ * becomes a dead letter, and holds back no other row.
+ *
+ * A relay renews the leases of its lanes every second, also during a slow post. So the lanes of a
+ * killed relay are free after `leaseMs`. A relay that was frozen for longer may post a row at the
+ * same time as its successor: both post in the same order and wait for each answer, so the second
+ * post of a row stores nothing, and no row overtakes an earlier one.
  *
  * The relay looks for committed rows every `pollMs`. It does not read a position, so a transaction
  * that stays open holds back nothing but its own rows.
@@ -23,8 +28,10 @@ export const relayBounds = {
   /** Longest time between two looks at the database while it fails. */
   databaseBackoffMaxMs: 5_000,
   timeoutMs: 5_000,
-  /** Lease of a lane, in timeouts of a post: time for one post, and one in reserve. */
-  leaseTimeouts: 3,
+  /** Lease of a lane: how long the lanes of a killed relay wait for another one. */
+  leaseMs: 3_000,
+  /** Time between two renewals of all leases. Two may fail before a lease ends. */
+  renewEveryMs: 1_000,
   concurrency: 8,
   giveUpAfterMs: 3 * 86_400_000,
   /** Time after which a lane with more rows is given back, so that other lanes get their turn. */
@@ -65,7 +72,7 @@ export interface OutboxRelayOptions {
   readonly pollMs?: number
   /** Conversations that are posted to at once. Default: 8. */
   readonly concurrency?: number
-  /** Time for one post. A killed relay's conversations wait three times as long. Default: 5 s. */
+  /** Time for one post. Default: 5 s. */
   readonly timeoutMs?: number
   /** Age at which a row that keeps failing becomes a dead letter. Default: 3 days. */
   readonly giveUpAfterMs?: number
@@ -102,6 +109,8 @@ class Relay {
   readonly #giveUpAfterMs: number
   readonly #onProblem: (problem: OutboxProblem) => void
   readonly #running = new Set<Promise<void>>()
+  /** Lanes of the running work. */
+  readonly #held = new Set<Hold>()
   /** Claimed lanes that wait for one of the running ones to end: fewer than `concurrency`. */
   readonly #claimed: Hold[] = []
   readonly #conversations = new Map<string, string>()
@@ -112,18 +121,21 @@ class Relay {
   #pauses = 0
   #interrupt: (() => void) | undefined
   #isWoken = false
+  readonly #renewals: NodeJS.Timeout
+  #isRenewing = false
   readonly #ended: Promise<void>
   #stopped: Promise<void> | undefined
 
   constructor(options: OutboxRelayOptions) {
     const { timeoutMs = relayBounds.timeoutMs } = options
-    this.#rows = new OutboxRows(options.pool, Math.ceil(timeoutMs * relayBounds.leaseTimeouts))
+    this.#rows = new OutboxRows(options.pool, relayBounds.leaseMs)
     this.#client = options.client
     this.#timeoutMs = timeoutMs
     this.#pollMs = options.pollMs ?? relayBounds.pollMs
     this.#concurrency = options.concurrency ?? relayBounds.concurrency
     this.#giveUpAfterMs = options.giveUpAfterMs ?? relayBounds.giveUpAfterMs
     this.#onProblem = options.onProblem ?? warnOfProblem
+    this.#renewals = setInterval(() => void this.#renewLeases(), relayBounds.renewEveryMs)
     this.#ended = this.#run()
   }
 
@@ -145,6 +157,7 @@ class Relay {
     // A lane that cannot be given back is free when its lease ends.
     await Promise.all([...this.#running, this.#releaseClaimed().catch(() => undefined)])
     clearTimeout(timer)
+    clearInterval(this.#renewals)
   }
 
   /** Claims lanes and starts their work, until the relay is stopped. */
@@ -206,8 +219,10 @@ class Relay {
       await this.#rows.release(hold, posted).catch(() => undefined)
     })
     this.#running.add(work)
+    this.#held.add(hold)
     void work.finally(() => {
       this.#running.delete(work)
+      this.#held.delete(hold)
       this.wake()
     })
   }
@@ -242,10 +257,22 @@ class Relay {
     }
   }
 
-  /** Makes sure that the lease outlasts one post. Returns false if another relay has the lane. */
+  /** Renews the leases of all lanes. A failure shows when a lane checks its lease itself. */
+  async #renewLeases(): Promise<void> {
+    const holds = [...this.#held, ...this.#claimed]
+    if (this.#isRenewing || holds.length === 0) return
+    this.#isRenewing = true
+    await this.#rows.renewAll(holds).catch(() => undefined)
+    this.#isRenewing = false
+  }
+
+  /**
+   * Checks the lease before a post. Renews it if the renewals are late, as they are in a process
+   * that was frozen. Returns false if another relay has the lane.
+   */
   async #keeps(hold: Hold): Promise<boolean> {
     const leftMs = hold.untilMs - performance.now()
-    return leftMs > 2 * this.#timeoutMs || this.#rows.renew(hold)
+    return leftMs > relayBounds.renewEveryMs || this.#rows.renew(hold)
   }
 
   async #post(row: WaitingRow): Promise<Verdict | { readonly kind: 'released' } | undefined> {

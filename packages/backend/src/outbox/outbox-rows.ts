@@ -146,6 +146,29 @@ export class OutboxRows {
     return true
   }
 
+  /**
+   * Extends the leases of several lanes at once. Skips a lane that another statement locks right
+   * now: two statements that wait for each other's lanes would end in a deadlock.
+   */
+  async renewAll(holds: readonly Hold[]): Promise<void> {
+    const startedMs = performance.now()
+    const rows = await readRows<{ lane: string }>(
+      this.#client,
+      `with mine as (
+         select lane from chorus_outbox_lane
+         where (lane, held_by) in (
+           select held.lane, held.claim from json_to_recordset($1::text::json) as held(lane text, claim uuid)
+         )
+         for update skip locked
+       )
+       update chorus_outbox_lane set held_until = now() + $2::int * interval '1 millisecond'
+       where lane in (select lane from mine) returning lane`,
+      [JSON.stringify(holds.map(({ lane, claim }) => ({ lane, claim }))), this.#leaseMs],
+    )
+    const renewed = new Set(rows.map(({ lane }) => lane))
+    for (const hold of holds) if (renewed.has(hold.lane)) hold.untilMs = startedMs + this.#leaseMs
+  }
+
   /** Returns the next rows of a held lane, in order, without rows that wait for a subject. */
   read({ lane }: Hold): Promise<WaitingRow[]> {
     return readRows(

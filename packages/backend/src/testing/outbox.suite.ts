@@ -8,6 +8,7 @@ import {
   type OutboxProblem,
   type OutboxRelay,
   type OutboxRelayOptions,
+  relayBounds,
   startOutboxRelay,
 } from '../outbox/outbox-relay.ts'
 import { createOutboxTable, readOutboxState, retryDeadLetters } from '../outbox/outbox-table.ts'
@@ -194,6 +195,31 @@ export function describeOutbox(name: string, open: () => Promise<OutboxDatabase>
       server.fault = () => undefined
       await whenEmpty()
       expect(server.textsOf(hanging)).toEqual(['hangs'])
+    })
+
+    it('[OUT1] keeps a conversation during a post that takes longer than its lease', async () => {
+      const conversation = randomUUID()
+      const leaseEndS = async (): Promise<number> => {
+        const text = 'select extract(epoch from held_until)::float8 as s from chorus_outbox_lane'
+        const [lane] = (await database.client.query(text)).rows as { s: number }[]
+        return lane?.s ?? 0
+      }
+      let answer = (): void => undefined
+      const answered = new Promise<void>((resolve) => (answer = resolve))
+      server.fault = () => ({ kind: 'hold', until: answered })
+      for (const text of ['1', '2']) await post(conversation, text)
+      start({ timeoutMs: 60_000 })
+      await waitForFact(() => server.attempts === 1)
+      const firstEndS = await leaseEndS()
+      start()
+      // The first lease has ended a second ago, or more.
+      const leaseS = relayBounds.leaseMs / 1_000
+      await waitForFact(async () => (await leaseEndS()) > firstEndS + leaseS + 1, { timeoutMs: 20_000 })
+      expect(server.attempts).toBe(1)
+      answer()
+      await whenEmpty()
+      expect(server.textsOf(conversation)).toEqual(['1', '2'])
+      expect(server.attempts).toBe(2)
     })
 
     it('[OUT1] keeps all rows while the key is refused', async () => {

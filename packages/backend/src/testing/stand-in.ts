@@ -23,11 +23,12 @@ export interface RecordedPost {
 
 /**
  * Fault for one request. `lose`: handles the request, then breaks the connection. `hang`: handles
- * it and never answers. `status`: answers without handling it.
+ * it and never answers. `hold`: handles it and answers later. `status`: answers without handling it.
  */
 export type Fault =
   | { readonly kind: 'lose' }
   | { readonly kind: 'hang' }
+  | { readonly kind: 'hold'; readonly until: Promise<unknown> }
   | { readonly kind: 'break' }
   | {
       readonly kind: 'status'
@@ -112,6 +113,7 @@ export class StandIn {
     const answer = this.#answer(recorded)
     if (fault?.kind === 'lose') return void response.destroy()
     if (fault?.kind === 'hang') return
+    if (fault?.kind === 'hold') await fault.until
     response.writeHead(answer.status, { 'content-type': 'application/json' })
     response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body))
   }
