@@ -1,20 +1,42 @@
 /**
- * The client of `@chorus/backend` against a real server: users, commands as the bot and as users,
- * and errors. Subjects, cards and the outbox are tested in the package, against a stand-in.
+ * `@chorus/backend` against a real server: users, subjects, cards, commands as the bot and as users,
+ * errors, user tokens, and the outbox, whose key is replaced.
  */
 import { randomUUID } from 'node:crypto'
-import { type ChorusClient, createChorusClient } from '@chorus/backend'
-import { createApiKey, makeTempDir, removeTempDir, type ServerProcess, startServer } from '@chorus/testkit'
+import {
+  type ChorusClient,
+  createChorusClient,
+  createOutboxTable,
+  type OutboxProblem,
+  postInTransaction,
+  readOutboxState,
+  retryDeadLetters,
+  signUserToken,
+  startOutboxRelay,
+} from '@chorus/backend'
+import { PGlite } from '@electric-sql/pglite'
+import {
+  createApiKey,
+  type CreatedKey,
+  makeTempDir,
+  removeTempDir,
+  runKeys,
+  type ServerProcess,
+  SocketUser,
+  startServer,
+  waitForFact,
+} from '@chorus/testkit'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 
 const dataDir = makeTempDir('backend-client')
 let server: ServerProcess
+let key: CreatedKey
 let chorus: ChorusClient
 
 beforeAll(async () => {
   server = await startServer({ dataDir })
-  const { secret } = await createApiKey({ dataDir })
-  chorus = createChorusClient({ url: server.url, secret })
+  key = await createApiKey({ dataDir })
+  chorus = createChorusClient({ url: server.url, secret: key.secret })
 }, 120_000)
 
 afterAll(async () => {
@@ -59,3 +81,121 @@ it('[KEY1] sends as the bot and as a user, and a repeated clientId stores nothin
   const { messages } = await ada.call('list-messages', { conversation: conversation.id })
   expect(messages.map(({ sender, text }) => [sender, text])).toEqual([[user.id, 'Hello']])
 })
+
+const offer = {
+  type: 'quote',
+  title: 'Blue bicycle',
+  state: 'open',
+  fields: { price: '120 EUR' },
+  actions: [{ id: 'accept', label: 'Accept', by: ['buyer'] }],
+}
+
+/** Creates the conversation of a new order between two users. */
+async function openOrder(): Promise<{ subject: { type: string; id: string }; conversation: string }> {
+  await chorus.users.putMany(['buyer', 'seller'].map((externalId) => ({ externalId, name: externalId })))
+  const subject = { type: 'order', id: randomUUID() }
+  const request = { kind: 'group', name: 'Order', members: ['buyer', 'seller'] } as const
+  const [one, two] = await Promise.all([
+    chorus.subjects.putConversation(subject, request),
+    chorus.subjects.putConversation(subject, request),
+  ])
+  expect(one.conversation.id).toBe(two.conversation.id)
+  expect([one.created, two.created].sort()).toEqual([false, true])
+  return { subject, conversation: one.conversation.id }
+}
+
+it('[SUB1] [CARD1] sends a card about a subject, which is acted on once', async () => {
+  const { subject, conversation } = await openOrder()
+  expect((await chorus.subjects.getConversation(subject)).conversation.id).toBe(conversation)
+  await expect(chorus.subjects.getConversation({ type: 'order', id: 'none' })).rejects.toMatchObject({
+    code: 'not-found',
+  })
+  const { message } = await chorus.messages.send(conversation, { as: 'seller', card: offer })
+  const buyer = chorus.as('buyer')
+  const clientId = randomUUID()
+  const act = { version: 1, action: 'accept' }
+  const first = await buyer.act(conversation, message.seq, { ...act, clientId })
+  expect(await buyer.act(conversation, message.seq, { ...act, clientId })).toEqual(first)
+  await expect(buyer.act(conversation, message.seq, act)).rejects.toMatchObject({
+    code: 'stale',
+    retry: 'never',
+    current: { card: { version: 1, acted: { seq: first.seq } } },
+  })
+  const { card } = await chorus.messages.updateCard(conversation, message.seq, {
+    version: 1,
+    state: 'paid',
+    actions: [],
+  })
+  expect(card).toMatchObject({ version: 2, state: 'paid', acted: null })
+  const { messages } = await buyer.call('list-messages', { conversation })
+  expect(messages.map(({ card: shown }) => shown?.state)).toEqual(['paid'])
+})
+
+it('[TOKEN1] signs tokens that connect a user', async () => {
+  const { conversation } = await openOrder()
+  const { id: keyId, signingSecret } = key
+  const token = await signUserToken({ keyId, signingSecret, userId: 'buyer', name: 'Ada', lifetimeS: 60 })
+  const buyer = await SocketUser.connect(server.url, { client: { auth: { token } } })
+  const { seq } = await buyer.command('send', { conversation, clientId: randomUUID(), text: 'Hello' })
+  expect((await chorus.as('seller').call('get-message', { conversation, seq: seq as number })).message.text).toBe(
+    'Hello',
+  )
+  buyer.close()
+})
+
+it('[OUT1] [IDEM1] the outbox posts rows once, also under a new key and after a restore', async () => {
+  const { subject, conversation } = await openOrder()
+  const database = await PGlite.create()
+  await createOutboxTable(database)
+  const problems: OutboxProblem[] = []
+  const relayWith = (client: ChorusClient) =>
+    startOutboxRelay({ pool: database, client, pollMs: 10, onProblem: (problem) => problems.push(problem) })
+  const rows = [
+    { id: randomUUID(), subject, text: 'The order is paid.' },
+    { id: randomUUID(), conversation, as: 'seller', card: offer },
+    { id: randomUUID(), conversation: randomUUID(), text: 'to no conversation' },
+    { id: randomUUID(), conversation, as: 'nobody', text: 'by no user' },
+    { id: randomUUID(), conversation, text: 'On its way.' },
+  ]
+  const insert = () =>
+    database.transaction(async (transaction) => {
+      for (const row of rows) await postInTransaction(transaction, row)
+    })
+  const whenEmpty = () =>
+    waitForFact(async () => (await readOutboxState(database)).waiting === 0, { timeoutMs: 20_000 })
+  const history = async () => {
+    const { messages } = await chorus.as('buyer').call('list-messages', { conversation })
+    return messages.map(({ clientId }) => clientId)
+  }
+  const posted = [rows[0]?.id, rows[1]?.id, rows[4]?.id]
+
+  await insert()
+  const first = await createApiKey({ dataDir })
+  const relay = relayWith(createChorusClient({ url: server.url, secret: first.secret }))
+  await whenEmpty()
+  await relay.stop()
+  expect(await history()).toEqual(posted)
+  const { rows: dead } = await database.query<{ id: string; reason: string }>(
+    'select id::text, reason from chorus_outbox_dead',
+  )
+  expect(Object.fromEntries(dead.map(({ id, reason }) => [id, reason]))).toEqual({
+    [rows[2]?.id ?? '']: expect.stringMatching(/^not-found: unable to send/),
+    [rows[3]?.id ?? '']: expect.stringMatching(/^not-found: .*there is no user/),
+  })
+
+  // The integrator restores its database, and the key was replaced since.
+  await runKeys({ dataDir }, ['revoke', first.id])
+  await insert()
+  const second = await createApiKey({ dataDir })
+  const next = relayWith(createChorusClient({ url: server.url, secret: second.secret }))
+  await whenEmpty()
+  expect(await history()).toEqual(posted)
+  await chorus.users.put('nobody', { name: 'Nobody' })
+  await chorus.subjects.putConversation(subject, { kind: 'group', members: ['nobody'] })
+  expect(await retryDeadLetters(database, [rows[3]?.id ?? ''])).toBe(1)
+  await whenEmpty()
+  expect(await history()).toEqual([...posted, rows[3]?.id])
+  await next.stop()
+  await database.close()
+  expect(new Set(problems.map(({ kind }) => kind))).toEqual(new Set(['dead-letter']))
+}, 120_000)
