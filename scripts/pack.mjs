@@ -1,7 +1,8 @@
 /**
  * `npm run pack`: writes the tarball of every published package into dist-packages/, as `npm
- * publish` would upload it. Builds first, so that the tarball of the server contains the current
- * web application. `tests/api/packages.test.ts` installs such tarballs and runs them.
+ * publish` would upload it. Builds everything from nothing first, so that a tarball contains the
+ * current web application and no output of a source that was deleted. `tests/api/packages.test.ts`
+ * installs such tarballs and runs them.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,6 +26,7 @@ try {
   forwardSignals()
   await withSetupLock(async () => {
     await installPackages()
+    for (const name of packages) rmSync(join(root, 'packages', name, 'dist'), { recursive: true, force: true })
     await buildForPack()
   })
   const folder = join(root, 'dist-packages')
