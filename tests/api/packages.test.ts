@@ -1,125 +1,144 @@
 /**
- * The packages as they are published: their tarballs, unpacked into empty projects with their
- * dependencies, run. The server's tarball serves the web application and the API. The back-end
- * package runs in a plain ES module, and by `require` in the Express example of docs/embedding.md.
+ * The packages as they are published: their tarballs, installed into empty projects, run. The
+ * server's tarball serves the web application and the API, and manages keys. The back-end package
+ * runs in a plain ES module, and by `require` in the Express example of docs/embedding.md. The types
+ * resolve for each way to import them. tests/browser/packages.test.ts lets two users chat.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { signWebhook } from '@chorus/protocol'
-import { LogLines, makeTempDir, removeTempDir, spawnTracked, waitForFact, whenExited } from '@chorus/testkit'
+import { LogLines, spawnTracked, waitForFact, whenExited } from '@chorus/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import {
+  listFiles,
+  type Manifest,
+  PackedPackages,
+  publishedPackages,
+  readExample,
+  readManifest,
+} from '../packed-packages.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const folder = makeTempDir('packages')
-const modules = join(folder, 'node_modules')
-
-interface Manifest {
-  readonly name: string
-  readonly dependencies?: Readonly<Record<string, string>>
-}
-
-/** Packs a package of the workspace and unpacks it into node_modules. Returns its files. */
-function install(name: string): string[] {
-  const tarball = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder, '-w', `@chorus/${name}`], {
-    cwd: root,
-    encoding: 'utf8',
-  }).trim()
-  const target = join(modules, '@chorus', name)
-  mkdirSync(target, { recursive: true })
-  execFileSync('tar', ['-xzf', join(folder, tarball), '-C', target, '--strip-components=1'])
-  return readdirSync(target, { recursive: true, encoding: 'utf8' })
-}
-
-/** Links installed packages into node_modules: the test needs no network. */
-function link(dependencies: readonly string[], from?: string): void {
-  for (const dependency of dependencies) {
-    const path = join(modules, dependency)
-    if (existsSync(path)) continue
-    mkdirSync(dirname(path), { recursive: true })
-    const nested = join(root, from ?? '', 'node_modules', dependency)
-    symlinkSync(from !== undefined && existsSync(nested) ? nested : join(root, 'node_modules', dependency), path)
-  }
-}
-
-/** Links the dependencies of a package that are no packages of the workspace. */
-function linkDependencies(name: string): void {
-  const manifest = JSON.parse(readFileSync(join(modules, '@chorus', name, 'package.json'), 'utf8')) as Manifest
-  const dependencies = Object.keys(manifest.dependencies ?? {}).filter(
-    (dependency) => !dependency.startsWith('@chorus/'),
-  )
-  link(dependencies, `packages/${name}`)
-}
-
-/** Creates an empty project that finds the installed packages. Returns its folder. */
-function createProject(name: string, manifest: object, texts: Readonly<Record<string, string>>): string {
-  const project = join(folder, name)
-  mkdirSync(project)
-  writeFileSync(join(project, 'package.json'), JSON.stringify({ name, private: true, ...manifest }))
-  for (const [file, text] of Object.entries(texts)) writeFileSync(join(project, file), text)
-  return project
-}
-
-/** Returns the example of a document that begins with the name of its file in a comment. */
-function readExample(document: string, file: string): string {
-  const parts = readFileSync(join(root, document), 'utf8').split(/^```\w*\n/m)
-  const example = parts.find((text) => text.startsWith(`// ${file}\n`))
-  if (example === undefined) throw new Error(`unable to find ${file} in ${document}`)
-  return example
-}
-
-const packages = ['protocol', 'client', 'react', 'backend', 'server']
-const files = new Map<string, string[]>()
+let packed: PackedPackages
+/** Project with all packages, which no program runs in. */
+let all: string
 
 beforeAll(() => {
-  for (const name of packages) files.set(name, install(name))
+  packed = new PackedPackages()
+  const links = { '@types/node': '.', '@types/pg': '.', '@types/react': '.', pg: '.', react: '.', typescript: '.' }
+  all = packed.createProject('types', {
+    packages: publishedPackages,
+    links: { ...links, '@electric-sql/pglite': 'packages/server' },
+    files: { 'esm.mts': typedProgram, 'commonjs.cts': typedProgram, 'bundler.ts': typedProgram },
+  })
 }, 300_000)
 
-afterAll(() => removeTempDir(folder))
+afterAll(() => packed.remove())
 
-it.each(packages)('the published package %s has a README, but no tests and no fixtures', (name) => {
-  const packed = files.get(name) ?? []
-  expect(packed).toContain('README.md')
-  expect(packed).toContain('package.json')
-  expect(packed.filter((path) => /[.](test|suite)[.]tsx?$|(^|\/)testing(\/|$)/.test(path))).toEqual([])
+describe.each(publishedPackages)('the published package %s', (name) => {
+  const folder = (): string => join(all, 'node_modules/@chorus', name)
+  const read = (): { manifest: Manifest; files: string[] } => ({
+    manifest: readManifest(folder()),
+    files: listFiles(folder()),
+  })
+
+  it('has what npm and its readers need', () => {
+    const { manifest, files } = read()
+    expect(manifest).toMatchObject({
+      name: `@chorus/${name}`,
+      version: readManifest(root).version,
+      description: expect.stringMatching(/^.{20,}[.]$/),
+      keywords: expect.arrayContaining(['chat']),
+      license: 'Apache-2.0',
+      type: 'module',
+      engines: { node: '>=20.19' },
+    })
+    expect(manifest).not.toHaveProperty('private')
+    // Exact versions only, and no install script: what was tested is what is installed.
+    for (const version of Object.values(manifest.dependencies ?? {})) expect(version).toMatch(/^\d+[.]\d+[.]\d+$/)
+    expect(manifest).not.toHaveProperty('scripts')
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'package.json']))
+    expect(readFileSync(join(folder(), 'LICENSE'))).toEqual(readFileSync(join(root, 'LICENSE')))
+  })
+
+  it('exports only files that it contains, each with its types', () => {
+    const { manifest, files } = read()
+    for (const target of Object.values(manifest.exports)) {
+      const conditions: Readonly<Record<string, string>> = typeof target === 'string' ? { default: target } : target
+      for (const path of Object.values(conditions)) expect(files).toContain(normalize(path))
+      if (name !== 'server' && 'types' in conditions)
+        // TypeScript and Node take the first condition that matches.
+        expect(Object.keys(conditions)).toEqual(['source', 'types', 'default'])
+    }
+    for (const path of Object.values((manifest['bin'] ?? {}) as Record<string, string>))
+      expect(files).toContain(normalize(path))
+  })
+
+  it('has no tests, no fixtures, no build state, and no source that no map names', () => {
+    const { files } = read()
+    expect(files.filter((path) => /[.](test|suite)[.]|(^|\/)testing(\/|$)|tsbuildinfo|tsconfig/.test(path))).toEqual([])
+    const maps = files.filter((path) => path.endsWith('.map') && !path.startsWith('dist/web/'))
+    const named = maps.flatMap((path) => {
+      const { sources } = JSON.parse(readFileSync(join(folder(), path), 'utf8')) as { sources: string[] }
+      return sources.map((source) => normalize(join(dirname(path), source)))
+    })
+    const sources = files.filter((path) => path.startsWith('src/') && !path.endsWith('.sql'))
+    expect(sources.filter((path) => !named.includes(path))).toEqual([])
+    // Maps without their sources would be dead weight.
+    expect(maps.length > 0).toBe(sources.length > 0)
+  })
 })
 
-it('the published server serves the web page and the API from an empty folder', async () => {
-  linkDependencies('protocol')
-  linkDependencies('server')
-  const command = join(modules, '@chorus/server/bin/chorus.js')
-  const logs = new LogLines()
-  const child = spawnTracked(process.execPath, [command], {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', DATA_DIR: join(folder, 'data') },
-  })
-  try {
-    for (const stream of [child.stdout, child.stderr]) if (stream) logs.follow(stream)
-    const [, url] = await logs.waitFor(/listening on (http:\/\/[^\s"]+)/, child, 60_000)
-    const page = await fetch(new URL('/', url))
-    expect(page.status).toBe(200)
-    const html = await page.text()
-    const [, script] = /<script[^>]+src="([^"]+)"/.exec(html) ?? []
-    expect(script).toBeDefined()
-    expect((await fetch(new URL(script!, url))).status).toBe(200)
-    expect((await fetch(new URL('/v1/session', url))).status).toBe(401)
-  } finally {
-    child.kill('SIGTERM')
-    expect(await whenExited(child)).toEqual({ code: 0, signal: null })
+it('types resolve for ES modules, CommonJS and bundlers', () => {
+  const options = { target: 'es2023', strict: true, noEmit: true, skipLibCheck: true, types: ['node'] }
+  const compile = (file: string, ...more: string[]): string => {
+    const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
+    const tsc = join(all, 'node_modules/typescript/bin/tsc')
+    return spawnSync(process.execPath, [tsc, ...flags, ...more, file], { cwd: all, encoding: 'utf8' }).stdout
   }
+  expect(compile('esm.mts', '--module', 'node16')).toBe('')
+  expect(compile('commonjs.cts', '--module', 'nodenext')).toBe('')
+  expect(compile('bundler.ts', '--module', 'esnext', '--moduleResolution', 'bundler')).toBe('')
+}, 120_000)
+
+describe('the published server', () => {
+  it('serves the page and the API from an empty folder, and manages keys', async () => {
+    const project = packed.createProject('chat-server', { packages: ['server'] })
+    const command = join(project, 'node_modules/@chorus/server/bin/chorus.js')
+    const env = { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', DATA_DIR: join(project, 'data') }
+    const run = (...args: string[]) => spawnSync(process.execPath, [command, ...args], { env, encoding: 'utf8' })
+    const logs = new LogLines()
+    const child = spawnTracked(process.execPath, [command], { cwd: project, stdio: ['ignore', 'pipe', 'pipe'], env })
+    try {
+      for (const stream of [child.stdout, child.stderr]) if (stream) logs.follow(stream)
+      const [, url] = await logs.waitFor(/listening on (http:\/\/[^\s"]+)/, child, 60_000)
+      const page = await fetch(new URL('/', url))
+      expect(page.status).toBe(200)
+      const [, script] = /<script[^>]+src="([^"]+)"/.exec(await page.text()) ?? []
+      expect(script).toBeDefined()
+      expect((await fetch(new URL(script!, url))).status).toBe(200)
+      expect((await fetch(new URL('/v1/session', url))).status).toBe(401)
+      const created = run('keys', 'create', '--name', 'shop', '--json')
+      expect(JSON.parse(created.stdout)).toMatchObject({ id: expect.stringMatching(/^key_/) })
+      expect(run('webhooks', 'list').status).toBe(0)
+      expect(run('serve')).toMatchObject({ status: 2, stderr: expect.stringContaining('unable to run serve') })
+    } finally {
+      child.kill('SIGTERM')
+      expect(await whenExited(child)).toEqual({ code: 0, signal: null })
+    }
+  })
 })
 
 describe('the published backend package', () => {
-  beforeAll(() => {
-    linkDependencies('protocol')
-    linkDependencies('backend')
-  })
-
   it('posts from a transaction in a plain ES module', () => {
-    link(['@electric-sql/pglite'], 'packages/server')
-    const project = createProject('plain-esm', { type: 'module' }, { 'main.js': outboxProgram })
+    const project = packed.createProject('plain-esm', {
+      packages: ['backend'],
+      links: { '@electric-sql/pglite': 'packages/server' },
+      manifest: { type: 'module' },
+      files: { 'main.js': outboxProgram },
+    })
     const output = execFileSync(process.execPath, ['main.js'], { cwd: project, encoding: 'utf8', timeout: 50_000 })
     expect(JSON.parse(output)).toEqual({
       path: '/v1/admin/conversations/0198c0de-0000-7000-8000-000000000001/messages',
@@ -128,9 +147,12 @@ describe('the published backend package', () => {
   })
 
   it('runs the Express example by require, without a warning', async () => {
-    link(['express'], 'tests')
     const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`
-    const project = createProject('express-cjs', {}, { 'server.cjs': readExample('docs/embedding.md', 'server.cjs') })
+    const project = packed.createProject('express-cjs', {
+      packages: ['backend'],
+      links: { express: 'tests' },
+      files: { 'server.cjs': readExample('server.cjs') },
+    })
     const logs = new LogLines()
     const child = spawnTracked(process.execPath, ['server.cjs'], {
       cwd: project,
@@ -138,6 +160,8 @@ describe('the published backend package', () => {
       env: {
         PATH: process.env['PATH'],
         PORT: '0',
+        CHORUS_URL: 'http://127.0.0.1:3000',
+        CHORUS_SECRET: 'sk_0123456789abcdef_abcdefghijklmnop',
         CHORUS_KEY_ID: 'key_0123456789abcdef',
         CHORUS_SIGNING_SECRET: 'c2lnbmluZyBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw',
         CHORUS_WEBHOOK_SECRET: secret,
@@ -173,25 +197,6 @@ describe('the published backend package', () => {
       await whenExited(child)
     }
   })
-
-  it('has types for ES modules and for CommonJS', () => {
-    link(['@electric-sql/pglite'], 'packages/server')
-    link(['pg', '@types/pg', '@types/node', 'typescript'])
-    const compilerOptions = { module: 'nodenext', target: 'es2023', strict: true, noEmit: true, types: ['node'] }
-    const project = createProject(
-      'types',
-      {},
-      {
-        'tsconfig.json': JSON.stringify({ compilerOptions: { ...compilerOptions, skipLibCheck: true } }),
-        'esm.mts': typedProgram,
-        'commonjs.cts': typedProgram,
-      },
-    )
-    const { stdout } = spawnSync(process.execPath, [join(modules, 'typescript/bin/tsc'), '-p', project], {
-      encoding: 'utf8',
-    })
-    expect(stdout).toBe('')
-  })
 })
 
 const outboxProgram = `
@@ -224,6 +229,11 @@ const relay = startOutboxRelay({ pool: database, client })
 const typedProgram = `
 import { PGlite } from '@electric-sql/pglite'
 import { Pool, type PoolClient } from 'pg'
+import { createElement, type ReactElement } from 'react'
+import { ChorusError, createChatClient } from '@chorus/client'
+import { createFileStore } from '@chorus/client/node'
+import { limits, type Message } from '@chorus/protocol'
+import { ChatProvider, useMessages } from '@chorus/react'
 import {
   ChorusApiError, createChorusClient, createOutboxTable, postInTransaction, signUserToken, startOutboxRelay, verifyWebhook,
 } from '@chorus/backend'
@@ -245,5 +255,21 @@ export async function use(pool: Pool, client: PoolClient, pglite: PGlite, body: 
   const error: unknown = undefined
   if (error instanceof ChorusApiError && error.code === 'stale') return error.current?.card?.state ?? ''
   return signUserToken({ keyId: 'key_1', signingSecret: 's', userId: messages[0]?.sender ?? '' })
+}
+
+export function openChat(url: string): ReactElement {
+  const client = createChatClient({ url, store: createFileStore('./chat.json'), getToken: () => Promise.resolve('t') })
+  const error: unknown = undefined
+  if (error instanceof ChorusError && error.retry === 'later') throw error
+  // @ts-expect-error: the client has no such option
+  createChatClient({ url, token: 't' })
+  return createElement(ChatProvider, { client, children: createElement(Texts) })
+}
+
+function Texts(): ReactElement {
+  const texts: readonly Message['text'][] = useMessages('c').items.flatMap((row) =>
+    row.kind === 'message' ? [row.message.text] : [],
+  )
+  return createElement('p', null, texts.join(' ').slice(0, limits.textMaxChars))
 }
 `
