@@ -550,7 +550,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
   })
 
   it('[LIM1] the cost tests cover every named SQL statement of the server', () => {
-    const named = ['database', 'log', 'accounts', 'jobs', 'keys', 'cards']
+    const named = ['database', 'log', 'accounts', 'jobs', 'keys']
       .map((folder) => new URL(`../${folder}/`, import.meta.url))
       .flatMap((folder) => readdirSync(folder).map((file) => new URL(file, folder)))
       .filter(({ pathname }) => pathname.endsWith('.ts') && !pathname.endsWith('.test.ts'))
