@@ -64,8 +64,9 @@ function addCommandRoute(app: FastifyInstance, name: CommandName, route: RouteDe
       const context = await contextOf(name, request, reply, options)
       if (route.method !== 'GET') noteBegin(request)
       const run = async (): Promise<HttpAnswer> => toAnswer(route, await handler(context, input))
-      const { key } = context
-      const { status, body } = key === undefined ? await run() : await runOnce(parts, request, key, run)
+      const { key: apiKey, actor } = context
+      const { status, body } =
+        apiKey === undefined ? await run() : await runOnce(parts, request, { apiKey, user: actor.userId }, run)
       void reply.code(status)
       if (body === undefined) return reply.send()
       return typeof body === 'string' ? reply.type('application/json; charset=utf-8').send(body) : reply.send(body)

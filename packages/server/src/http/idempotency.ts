@@ -1,16 +1,17 @@
 /**
  * Requests of API keys with an `Idempotency-Key`: the first request with a key runs, and later ones
- * get its response, for 24 hours (rule IDEM3). The same key with another body is a `conflict`. A
+ * get its response as of now, for 24 hours (rule IDEM3). The same key with another body is a `conflict`. A
  * response is kept if the command was done or finally refused. After a temporary error, the next
  * request runs.
  */
 import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { ChorusError } from '@chorus/protocol'
+import { ChorusError, type Id } from '@chorus/protocol'
 import type { FastifyRequest } from 'fastify'
 import type { Parts } from '../commands/parts.ts'
 import { type Call, claimCall, forgetCall, type StoredAnswer, storeAnswer } from '../keys/idempotency-store.ts'
 import type { ApiKey } from '../keys/key-store.ts'
+import { type MessagePlace, refreshAnswer } from './refresh-answer.ts'
 
 /**
  * Maximum length of a stored response. A longer one is not kept; repeating its command has no
@@ -32,11 +33,14 @@ export interface HttpAnswer {
   readonly body: unknown
 }
 
-/** Runs a command, or returns the response to the earlier request with the same key. */
+/**
+ * Runs a command, or returns the response to the earlier request with the same key. `user`: the user
+ * that the request acts as.
+ */
 export async function runOnce(
   { database }: Pick<Parts, 'database'>,
   request: FastifyRequest,
-  apiKey: ApiKey,
+  { apiKey, user }: { readonly apiKey: ApiKey; readonly user: Id },
   run: () => Promise<HttpAnswer>,
 ): Promise<HttpAnswer> {
   const key = request.headers['idempotency-key']
@@ -52,7 +56,11 @@ export async function runOnce(
     bodyHash: hashOf(request.body),
   }
   const earlier = await claim(database, call)
-  if (earlier !== undefined) return earlier
+  if (earlier !== undefined) {
+    const { status, body } = earlier
+    if (typeof body !== 'string') return earlier
+    return { status, body: await refreshAnswer(database, user, request.params as MessagePlace, body) }
+  }
   try {
     const { status, body } = await run()
     const text = body === undefined ? undefined : JSON.stringify(body)
@@ -60,7 +68,8 @@ export async function runOnce(
     else await forgetCall(database, call)
     return { status, body: text }
   } catch (error) {
-    if (error instanceof ChorusError && error.retry === 'never')
+    // A refusal that shows the current state is not kept: a later one shows a later state.
+    if (error instanceof ChorusError && error.retry === 'never' && error.current === undefined)
       await storeAnswer(database, call, { status: error.status, body: JSON.stringify(error.toBody()) })
     else await forgetCall(database, call).catch(() => undefined)
     throw error
@@ -101,6 +110,6 @@ async function claim(database: Parts['database'], call: Call): Promise<HttpAnswe
 
 function toAnswer({ status, body }: StoredAnswer): HttpAnswer {
   if (status < 400) return { status, body: body ?? undefined }
-  const error = JSON.parse(body ?? '{}') as { code: ChorusError['code']; message: string; current?: unknown }
-  throw new ChorusError(error.code, error.message, { current: error.current })
+  const error = JSON.parse(body ?? '{}') as { code: ChorusError['code']; message: string }
+  throw new ChorusError(error.code, error.message)
 }
