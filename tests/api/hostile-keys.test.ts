@@ -1,6 +1,6 @@
 /**
- * What a careless or hostile integrator may try with API keys at a real server: repeated requests
- * that show what was deleted since, and requests that act as users they must not act as.
+ * Requests of a careless or hostile integrator with API keys at a real server: repeated requests,
+ * whose first responses show what was deleted since.
  */
 import { randomUUID } from 'node:crypto'
 import { type CreatedKey, createApiKey, type HttpAnswer, HttpUser, type ServerProcess } from '@chorus/testkit'

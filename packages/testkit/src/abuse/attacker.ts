@@ -4,6 +4,7 @@
  * API key for the commands of the server API. Takes about a second on Postgres. It is slower with
  * the embedded database, where the users sign up one by one.
  */
+import { randomUUID } from 'node:crypto'
 import { createApiKey } from '../api-key.ts'
 import { HttpUser } from '../http-user.ts'
 import { insertPeople } from '../insert-people.ts'
@@ -63,12 +64,16 @@ export async function makeAttacker(url: string, place: AttackedDatabase | { data
     seqs.push((await attacker.send(group, 'm'.repeat(bigMessageChars))).seq)
     await attacker.send(channel, `message ${n}`)
   }
+  const subject = { type: 'order', id: '7' }
+  const card = { conversation: channel, seq: await postCard(url, apiKey, channel, subject) }
   return {
     world: {
       conversations: [group, channel],
       users: people,
       sessions: sessions.length === 0 ? people : sessions.slice(0, revocableSessions).map(({ id }) => id),
       externalIds,
+      card,
+      subject,
       topSeq: Math.min(...seqs) + messagesEach - 1,
       handle: attacker.handle,
       password: 'a wrong password',
@@ -89,6 +94,24 @@ async function putExternalUsers(url: string, apiKey: string): Promise<string[]> 
   const headers = { authorization: `Bearer ${apiKey}` }
   await HttpUser.stranger(url).expect(200, 'POST', '/v1/admin/users', { users }, { headers })
   return users.map(({ externalId }) => externalId)
+}
+
+/** Creates the conversation of the subject, and posts a card to the channel. Returns its seq. */
+async function postCard(
+  url: string,
+  apiKey: string,
+  channel: string,
+  { type, id }: AttackerWorld['subject'],
+): Promise<number> {
+  const options = { headers: { authorization: `Bearer ${apiKey}` } }
+  const http = HttpUser.stranger(url)
+  const order = { kind: 'group', name: 'Order', members: [] }
+  await http.expect(201, 'PUT', `/v1/admin/subjects/${type}/${id}/conversation`, order, options)
+  const card = { type: 'offer', title: 'Offer', state: 'open', actions: [{ id: 'accept', label: 'Accept' }] }
+  const message = { clientId: randomUUID(), card }
+  const path = `/v1/admin/conversations/${channel}/messages`
+  const { body } = await http.expect<{ message: { seq: number } }>(201, 'POST', path, message, options)
+  return body.message.seq
 }
 
 async function signUpPeople(url: string): Promise<string[]> {

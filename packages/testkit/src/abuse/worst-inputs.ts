@@ -17,6 +17,10 @@ export interface AttackerWorld {
   readonly sessions: readonly string[]
   /** Ids of users that an API key manages. */
   readonly externalIds: readonly string[]
+  /** Message with a card that the attacker may act on. */
+  readonly card: { readonly conversation: string; readonly seq: number }
+  /** Subject that has a conversation. */
+  readonly subject: { readonly type: string; readonly id: string }
   readonly topSeq: number
   readonly handle: string
   readonly password: string
@@ -60,12 +64,14 @@ const defaultListItems = 100
 const emojis = ['👍', '🎉', '❤️', '😀', '🚀', '👀', '🙈', '🔥', '✅', '💡']
 
 export class WorstInputs {
+  readonly #command: CommandName
   readonly #schema: JsonSchema
   readonly #world: AttackerWorld
   #made = 0
   #state = 1
 
   constructor(command: CommandName, world: AttackerWorld) {
+    this.#command = command
     this.#schema = z.toJSONSchema(commands[command].input, { io: 'input', unrepresentable: 'any' }) as JsonSchema
     this.#world = world
   }
@@ -77,7 +83,24 @@ export class WorstInputs {
   next(): Record<string, unknown> {
     this.#made++
     const input = this.#make(this.#schema, '', this.#pick(inputSizes))
-    return (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>
+    return { ...(typeof input === 'object' && input !== null ? input : {}), ...this.#belongingTogether() }
+  }
+
+  /** Returns fields that only reach something together. */
+  #belongingTogether(): Record<string, unknown> {
+    const { card, subject } = this.#world
+    switch (this.#command) {
+      case 'act-on-card':
+        return { ...card, version: 1, action: 'accept' }
+      case 'update-card':
+        return { ...card, version: 1 }
+      case 'get-subject-conversation':
+        return subject
+      case 'put-subject-conversation':
+        return this.#made % 2 === 0 ? subject : {}
+      default:
+        return {}
+    }
   }
 
   #make(schema: JsonSchema, field: string, size: InputSize): unknown {
@@ -129,19 +152,23 @@ export class WorstInputs {
 
   #makeList(schema: JsonSchema, field: string, size: InputSize): unknown[] {
     const items = schema.items ?? {}
-    const isListOfUsers = ['members', 'users', 'ids'].includes(field) && items.type !== 'object'
+    const known = items.type === 'object' ? undefined : this.#listByName(field)
     const most = schema.maxItems ?? defaultListItems
-    const length =
-      size === 'least' ? (schema.minItems ?? 0) : isListOfUsers ? Math.min(most, this.#world.users.length) : most
-    return Array.from({ length }, (_, index) =>
-      isListOfUsers ? this.#world.users[index] : this.#make(items, field, size),
-    )
+    const length = size === 'least' ? (schema.minItems ?? 0) : known === undefined ? most : Math.min(most, known.length)
+    return Array.from({ length }, (_, index) => (known === undefined ? this.#make(items, field, size) : known[index]))
   }
 
   #makeText({ minLength = 0, maxLength = 100, format }: JsonSchema, size: InputSize): string {
     if (format === 'uuid') return randomUUID()
     const length = size === 'largest' ? maxLength : Math.max(1, minLength)
     return `${this.#made.toString(36)}-`.padEnd(length, 'x').slice(0, length)
+  }
+
+  #listByName(field: string): readonly string[] | undefined {
+    const { users, externalIds } = this.#world
+    if (field === 'by') return externalIds
+    if (!['members', 'users', 'ids'].includes(field)) return undefined
+    return commands[this.#command].auth === 'key' ? externalIds : users
   }
 
   #byName(field: string): unknown {
@@ -153,6 +180,8 @@ export class WorstInputs {
         return this.#pick(users)
       case 'id':
         return this.#pick([this.#pick(users), this.#pick(sessions)])
+      case 'as':
+        return this.#pick(externalIds)
       case 'externalId':
         return this.#made % 2 === 0 ? this.#pick(externalIds) : `e${randomBytes(8).toString('hex')}`
       case 'avatar':
