@@ -11,6 +11,7 @@ import { createChatClient } from './chat-client.ts'
 import { systemClock } from './support/clock.ts'
 import { createMemoryStore } from './store/store-memory.ts'
 import { FakeServer, type FakeConversation } from './testing/fake-server.ts'
+import { offer } from './testing/sign-card.ts'
 
 /** Returns a small seeded random generator, so that a seed reproduces a run. */
 function createRandom(seed: number): () => number {
@@ -61,8 +62,15 @@ function act(random: () => number, conversation: FakeConversation, people: reado
   const actor = pick(members)
   if (actor === undefined) return
   const dice = random()
-  if (dice < 0.4 || message === undefined) server.send(conversation, actor, `m${Math.floor(random() * 1e6)}`)
-  else if (dice < 0.5) server.edit(conversation, message.seq, `e${Math.floor(random() * 1e6)}`)
+  const card = message?.card
+  if (dice < 0.3 || message === undefined) server.send(conversation, actor, `m${Math.floor(random() * 1e6)}`)
+  else if (dice < 0.35)
+    server.send(conversation, actor, '', { card: { ...offer, title: `${random()}`, acted: null, jws: '' } })
+  else if (dice < 0.4 && card !== undefined) {
+    const request = { seq: message.seq, version: card.version, action: 'accept', clientId: `${random()}` }
+    if (card.acted === null) server.act(conversation, actor.id, request)
+    else server.updateCard(conversation, message.seq, { ...card, version: card.version + 1, acted: null })
+  } else if (dice < 0.5) server.edit(conversation, message.seq, `e${Math.floor(random() * 1e6)}`)
   else if (dice < 0.6) server.delete(conversation, message.seq)
   else if (dice < 0.8)
     server.react(conversation, actor.id, message.seq, pick(['👍', '🎉', '❤️']) ?? '👍', random() < 0.7)

@@ -13,6 +13,7 @@
  * ```
  */
 export type * from './model/api.ts'
+export type * from './model/api-cards.ts'
 export type * from './model/api-conversation.ts'
 export type * from './model/api-messages.ts'
 export type * from './model/api-users.ts'
@@ -35,6 +36,8 @@ export { createIndexedDbStore } from './store/store-indexeddb.ts'
 export { createMemoryStore } from './store/store-memory.ts'
 export { ChorusError, isErrorCode, limits } from '@chorus/protocol'
 export type {
+  Card,
+  CardPayload,
   Change,
   Conversation,
   ConversationKind,

@@ -5,6 +5,7 @@
  */
 export { ChatProvider, useChat } from './chat-provider.tsx'
 export type { ChatProviderProps } from './chat-provider.tsx'
+export { useCard } from './use-card.ts'
 export { useConnection } from './use-connection.ts'
 export { useConversation } from './use-conversation.ts'
 export { useConversations } from './use-conversations.ts'

@@ -113,9 +113,9 @@ function toAck<Name extends EventCommandName>(name: Name, answer: unknown): Comm
 
 function toRefusedError(body: unknown): ChorusError | undefined {
   if (!isObject(body)) return undefined
-  const { code, message, retryAfterMs } = body
+  const { code, message, retryAfterMs, current } = body
   if (!isErrorCode(code)) return undefined
-  const options = typeof retryAfterMs === 'number' ? { retryAfterMs } : {}
+  const options = { current, ...(typeof retryAfterMs === 'number' && { retryAfterMs }) }
   const text = isText(message) ? message : `unable to complete request; the server responded with ${code}`
   return new ChorusError(code, text, options)
 }

@@ -5,6 +5,7 @@
 import type { Change, LiveValue, Presence } from '@chorus/protocol'
 import type { ChatConversation, ConversationSummary, LiveValues, Typing } from '../model/api-conversation.ts'
 import type { PresenceWatch } from '../model/api-users.ts'
+import type { LazyCards } from '../cards/lazy-cards.ts'
 import type { SendRequest } from '../wire/send-request.ts'
 import type { Clock } from '../support/clock.ts'
 import type { HttpApi } from '../wire/http-api.ts'
@@ -32,6 +33,7 @@ export interface ConversationParts {
   readonly api: HttpApi
   readonly request: SendRequest
   readonly clock: Clock
+  readonly cards: LazyCards
   readonly users: UserCache
   readonly live: LiveValuesClient
   readonly presence: PresenceSubscriptions

@@ -36,7 +36,7 @@ function refuseAll(type: typeof MessageList): Messages {
 
 const features = {
   summary: nothing,
-  messages: { ...refuseAll(MessageList), view },
+  messages: { ...refuseAll(MessageList), view, card: () => nothing },
   typing: { users: emptyList, start: ignore, stop: ignore },
   members: { list: nothing, load: refuse, add: refuse, remove: refuse, setRole: refuse },
   live: { set: refuse, observe: () => emptyMap },

@@ -3,7 +3,9 @@
  * pending actions. Edits, deletions and reactions are shown at once and reverted when the server
  * refuses them.
  */
-import { ChorusError, limits, type PageMessage } from '@chorus/protocol'
+import { ChorusError, limits, type Message, type PageMessage } from '@chorus/protocol'
+import type { LazyCards } from '../cards/lazy-cards.ts'
+import type { ActOutcome, CardAct, CardState } from '../model/api-cards.ts'
 import type {
   MessageDraft,
   Messages,
@@ -20,16 +22,21 @@ import type { ConversationReplica } from '../replica/conversation-replica.ts'
 import type { Replica } from '../replica/replica.ts'
 import { countReaction, type WindowEntry } from '../model/timeline.ts'
 
-/** A pending edit, deletion or reaction that is shown before the log contains it. */
+/** A pending edit, deletion, reaction or act that is shown before the log contains it. */
 interface Overlay {
   readonly seq: number
   readonly apply: (message: PageMessage) => PageMessage
-  /** Seq of the change that confirms the action. Infinity until the server has acknowledged it. */
+  /**
+   * Seq of the change that confirms the action. Infinity until the server has acknowledged it. NaN
+   * if it is unknown: the log contains the change when `apply` returns the message itself.
+   */
   settledBySeq: number
 }
 
 /** Maximum number of pending edits, deletions and reactions in one conversation. */
 const overlaysMax = 100
+
+const noCard: Observable<undefined> = { get: () => undefined, subscribe: () => () => undefined }
 
 export interface MessageListOptions {
   readonly me: string
@@ -38,6 +45,7 @@ export interface MessageListOptions {
   readonly outbox: Outbox
   readonly api: HttpApi
   readonly request: SendRequest
+  readonly cards: LazyCards
   readonly onError?: (error: unknown) => void
 }
 
@@ -146,6 +154,24 @@ export class MessageList implements Messages {
     )
   }
 
+  card(message: Message): Observable<CardState | undefined> {
+    return message.card === undefined ? noCard : this.#options.cards.observe(message)
+  }
+
+  async act(act: CardAct): Promise<ActOutcome> {
+    const { slot, cards } = this.#options
+    return (await cards.load()).act(slot.id, act, {
+      get: () => slot.timeline.find(act.seq)?.message.card,
+      show: (apply) => {
+        // Beyond the limit, the new state is shown when its change arrives.
+        if (this.#overlays.length < overlaysMax) {
+          this.#setOverlays([...this.#overlays, { seq: act.seq, apply, settledBySeq: Number.NaN }])
+        }
+        this.#dropSettled()
+      },
+    })
+  }
+
   loadOlder(): Promise<void> {
     return this.#options.replica.loadPage(this.#options.slot, 'older')
   }
@@ -192,10 +218,13 @@ export class MessageList implements Messages {
   }
 
   #dropSettled(): void {
-    const { appliedSeq } = this.#options.slot.timeline
-    if (this.#overlays.some(({ settledBySeq }) => settledBySeq <= appliedSeq)) {
-      this.#setOverlays(this.#overlays.filter(({ settledBySeq }) => settledBySeq > appliedSeq))
-    }
+    const { timeline } = this.#options.slot
+    const kept = this.#overlays.filter(({ seq, apply, settledBySeq }) => {
+      if (settledBySeq >= 0) return settledBySeq > timeline.appliedSeq
+      const message = timeline.find(seq)?.message
+      return message !== undefined && apply(message) !== message
+    })
+    if (kept.length < this.#overlays.length) this.#setOverlays(kept)
   }
 
   #setOverlays(overlays: Overlay[]): void {

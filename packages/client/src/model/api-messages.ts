@@ -2,8 +2,9 @@
  * Public interfaces of messages: loaded messages, drafts, and messages in the outbox. The
  * conventions of `api.ts` apply.
  */
-import type { ErrorBody, Json, PageMessage } from '@chorus/protocol'
+import type { ErrorBody, Json, Message, PageMessage } from '@chorus/protocol'
 import type { Observable } from '../support/observable.ts'
+import type { ActOutcome, CardAct, CardState } from './api-cards.ts'
 
 /** Content of a new message. It needs a text, an attachment or data. */
 export interface MessageDraft {
@@ -141,6 +142,20 @@ export interface Messages {
    * fails.
    */
   unreact(seq: number, emoji: string): Promise<void>
+  /**
+   * Returns whether the card of a message is genuine. Show only the card of the state `verified`:
+   * its fields are those that the server signed for this message. Undefined for a message without a
+   * card. The first listener starts the check.
+   */
+  card(message: Message): Observable<CardState | undefined>
+  /**
+   * Takes an action of a card. The server stores the first act on a version; any other one is
+   * `stale`, and the view then shows the current card. An act is not stored for later, because the
+   * card may change meanwhile: without a connection the promise rejects with `unavailable` at once,
+   * and with `unknown` after three attempts without a response. Rejects with `forbidden` if `by`
+   * excludes me, and `not-found` if the card does not list the action.
+   */
+  act(act: CardAct): Promise<ActOutcome>
   /**
    * Loads the page of up to 50 messages before the loaded ones. Does nothing if there are no older
    * messages or a page is already loading.

@@ -6,6 +6,7 @@
 import type { Change, Message, MessagePage, PageMessage, ReactionCount } from '@chorus/protocol'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { offer } from '../testing/sign-card.ts'
 import { heldMaxChanges, recentMaxChanges, spanOf, Timeline, windowMaxMessages } from './timeline.ts'
 
 const conversation = '0190a000-0000-7000-8000-000000000001'
@@ -13,7 +14,8 @@ const users = ['u-me', 'u-ann', 'u-bob'] as const
 const emojis = ['👍', '🎉'] as const
 
 type Act =
-  | { readonly do: 'create'; readonly by: number }
+  | { readonly do: 'create'; readonly by: number; readonly hasCard: boolean }
+  | { readonly do: 'act' | 'update-card'; readonly pick: number; readonly by: number }
   | { readonly do: 'edit' | 'delete'; readonly pick: number }
   | { readonly do: 'react' | 'unreact'; readonly pick: number; readonly by: number; readonly emoji: number }
   | { readonly do: 'join' }
@@ -51,6 +53,7 @@ class ModelServer {
           createdAt: at,
           editedAt: null,
           deletedAt: null,
+          ...(act.hasCard && { card: { ...offer, acted: null, jws: 'jws 1' } }),
         }
         this.#messages.set(seq, { message, reactions: new Map() })
         this.#push({ seq, type: 'message.created', at, actor: sender, message })
@@ -59,10 +62,11 @@ class ModelServer {
       case 'edit':
       case 'delete': {
         if (picked === undefined || picked.message.deletedAt !== null) return
+        const { card: _card, ...erased } = picked.message
         picked.message =
           act.do === 'edit'
             ? { ...picked.message, version: seq, text: `edited ${seq}`, editedAt: at }
-            : { ...picked.message, version: seq, text: '', deletedAt: at }
+            : { ...erased, version: seq, text: '', deletedAt: at }
         if (act.do === 'delete') picked.reactions.clear()
         const type = act.do === 'edit' ? 'message.edited' : 'message.deleted'
         this.#push({ seq, type, at, actor: picked.message.sender, message: picked.message })
@@ -81,6 +85,23 @@ class ModelServer {
         if (those.size > 0) picked.reactions.set(emoji, those)
         const type = act.do === 'react' ? 'reaction.added' : 'reaction.removed'
         this.#push({ seq, type, at, actor, target: picked.message.seq, emoji })
+        return
+      }
+      case 'act': {
+        const card = picked?.message.card
+        if (picked === undefined || card === undefined || card.acted !== null) return
+        const actor = users[act.by % users.length]!
+        picked.message = { ...picked.message, card: { ...card, acted: { seq, action: 'accept', actor } } }
+        this.#push({ seq, type: 'card.acted', at, actor, target: picked.message.seq, action: 'accept' })
+        return
+      }
+      case 'update-card': {
+        const card = picked?.message.card
+        if (picked === undefined || card === undefined) return
+        const version = card.version + 1
+        const next = { ...card, version, acted: null, state: `state-${seq}`, jws: `jws ${version}` }
+        picked.message = { ...picked.message, version: seq, card: next }
+        this.#push({ seq, type: 'card.updated', at, actor: users[0], message: picked.message })
         return
       }
       case 'join':
@@ -154,7 +175,15 @@ function bySortedEmoji(messages: readonly PageMessage[]): readonly PageMessage[]
 }
 
 const act: fc.Arbitrary<Act> = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ do: fc.constant('create' as const), by: fc.nat(9) }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('create' as const), by: fc.nat(9), hasCard: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constantFrom('act' as const, 'update-card' as const),
+      pick: fc.nat(99),
+      by: fc.nat(9),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('edit' as const, 'delete' as const), pick: fc.nat(99) }) },
   {
     weight: 4,

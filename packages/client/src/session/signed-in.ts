@@ -6,6 +6,7 @@
  * sign-in.
  */
 import type { ServerEvent, User } from '@chorus/protocol'
+import { LazyCards } from '../cards/lazy-cards.ts'
 import type { Connection } from '../connection/connection.ts'
 import type { Requests } from '../connection/requests.ts'
 import { type ConversationParts, OpenConversation } from '../conversation/conversation.ts'
@@ -41,6 +42,7 @@ export class SignedIn {
   readonly outbox: Outbox
   readonly #options: SignedInOptions
   readonly #live: LiveValuesClient
+  readonly #cards: LazyCards
   readonly #parts: ConversationParts
   readonly #conversations = new Map<string, OpenConversation>()
 
@@ -55,6 +57,7 @@ export class SignedIn {
       me: user.id,
       api: this.api,
       clock: life.clock,
+      waits: life.waits,
       request: requests.sender(life),
       isConnected: () => !life.isOver && connection.isUsable,
     }
@@ -79,7 +82,8 @@ export class SignedIn {
       appliedSeqOf: (conversation) => this.replica.appliedSeqOf(conversation),
     })
     this.#live = new LiveValuesClient(parts)
-    this.#parts = { ...parts, replica: this.replica, outbox: this.outbox, live: this.#live }
+    this.#cards = new LazyCards(parts)
+    this.#parts = { ...parts, replica: this.replica, outbox: this.outbox, live: this.#live, cards: this.#cards }
   }
 
   /** Loads the stored data. */
@@ -108,6 +112,7 @@ export class SignedIn {
   resume(): void {
     this.outbox.resume()
     this.#live.resume()
+    this.#cards.loaded?.resume()
     for (const conversation of this.#conversations.values()) conversation.resume()
   }
 

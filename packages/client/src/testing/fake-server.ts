@@ -6,6 +6,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
+  type Card,
+  type CardKey,
   type Change,
   ChorusError,
   type Message,
@@ -90,11 +92,18 @@ export class FakeServer {
   isVersionOne = false
   /** True to switch to protocol version 1 after the next lost response. */
   isVersionOneAfterLoss = false
+  /** Keys that `GET /v1/keys` returns. */
+  cardKeys: CardKey[] = []
+  /** Faults for the next acts, one per attempt. `lose` stores the act and sends no response. */
+  actFaults: ('lose' | ChorusError)[] = []
+  /** Received acts, in order. */
+  readonly acts: Record<string, unknown>[] = []
   readonly #created = new Map<string, FakeConversation>()
   /** Number of coming changes that the server stores but sends to no client. */
   losses = 0
   isWebSocketRefused = false
   handshakeError: ChorusError | undefined
+  readonly #actSeqs = new Map<unknown, number>()
   #position = 1
   #time = Date.parse('2026-01-01T00:00:00.000Z')
   #server: Server | undefined
@@ -261,7 +270,7 @@ export class FakeServer {
 
   delete(conversation: FakeConversation, seq: number): number {
     conversation.messages.get(seq)?.reactions.clear()
-    return this.#touch(conversation, seq, 'message.deleted', (message) => ({
+    return this.#touch(conversation, seq, 'message.deleted', ({ card: _card, ...message }) => ({
       ...message,
       text: '',
       deletedAt: this.#now(),
@@ -282,6 +291,28 @@ export class FakeServer {
       target: seq,
       emoji,
     })
+  }
+
+  /** Gives a message this card, as a change by an API key does. */
+  updateCard(conversation: FakeConversation, seq: number, card: Card): number {
+    return this.#touch(conversation, seq, 'card.updated', (message) => ({ ...message, card }))
+  }
+
+  /** Takes an action of a card. The same clientId gets the first response. */
+  act(conversation: FakeConversation, actor: string, request: Record<string, unknown>): number {
+    const { seq: target, version, action, clientId } = request
+    const first = this.#actSeqs.get(clientId)
+    if (first !== undefined) return first
+    const entry = conversation.messages.get(Number(target))
+    const card = entry?.message.card
+    if (entry === undefined || card === undefined) throw notFound()
+    if (card.version !== version || card.acted !== null) {
+      throw new ChorusError('stale', 'unable to act on the card; it has changed, see current', { current: { card } })
+    }
+    const seq = this.top(conversation) + 1
+    this.#actSeqs.set(clientId, seq)
+    entry.message = { ...entry.message, card: { ...card, acted: { seq, action: String(action), actor } } }
+    return this.append(conversation, { type: 'card.acted', actor, target, action })
   }
 
   markRead(conversation: FakeConversation, userId: string, seq: number): number {
@@ -501,6 +532,13 @@ export class FakeServer {
     const refusal = this.commandFaults.shift()
     if (refusal !== undefined) throw refusal
     switch (event) {
+      case 'act': {
+        this.acts.push(payload)
+        const fault = this.actFaults.shift()
+        if (fault !== undefined && fault !== 'lose') throw fault
+        const done = this.act(conversation, userId, payload)
+        return fault === 'lose' ? undefined : { seq: done }
+      }
       case 'edit':
         return { seq: this.edit(conversation, seq, String(payload['text'])) }
       case 'delete':
@@ -606,6 +644,8 @@ export class FakeServer {
         }
       case 'POST presence':
         return (request, body) => this.#command(this.#userOf(request), 'watch', { conversation: '', ...body })
+      case 'GET keys':
+        return () => ({ keys: this.cardKeys })
       case 'GET sync':
         return (request, body) => this.sync(this.#userOf(request), body['cursor'] as string | undefined)
       default:
@@ -657,7 +697,7 @@ export class FakeServer {
       case 'GET messages':
         return (request, body) => this.#read(mine(request), this.#userOf(request), third, body)
       case 'POST messages':
-        return command('send')
+        return fourth === 'actions' ? command('act', { seq: Number(third) }) : command('send')
       case 'PATCH messages':
         return command('edit', { seq: Number(third) })
       case 'DELETE messages':

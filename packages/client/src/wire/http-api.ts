@@ -185,10 +185,10 @@ export async function toChorusError(doing: string, response: Response, isRead = 
   const retryAfterMs = parseRetryAfterMs(response.headers.get('retry-after'), response.headers.get('date'))
   const options = retryAfterMs === undefined ? {} : { retryAfterMs }
   const problem: unknown = await response.json().catch(() => undefined)
-  const { code: said, detail } = isObject(problem) ? problem : {}
+  const { code: said, detail, current } = isObject(problem) ? problem : {}
   if (isErrorCode(said)) {
     const sentence = isText(detail) ? detail : `unable to ${doing}; the server responded with ${said}`
-    return new ChorusError(said, sentence, options)
+    return new ChorusError(said, sentence, { ...options, current })
   }
   const message = `unable to ${doing}; the server responded with status ${response.status}`
   const code = codeOfStatus[response.status] ?? (isRead && response.status > 500 ? 'unavailable' : 'unknown')
