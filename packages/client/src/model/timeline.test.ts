@@ -14,7 +14,7 @@ const users = ['u-me', 'u-ann', 'u-bob'] as const
 const emojis = ['👍', '🎉'] as const
 
 type Act =
-  | { readonly do: 'create'; readonly by: number; readonly hasCard: boolean }
+  | { readonly do: 'create'; readonly by: number; readonly hasCard?: boolean }
   | { readonly do: 'act' | 'update-card'; readonly pick: number; readonly by: number }
   | { readonly do: 'edit' | 'delete'; readonly pick: number }
   | { readonly do: 'react' | 'unreact'; readonly pick: number; readonly by: number; readonly emoji: number }
