@@ -9,6 +9,7 @@ const parts = [
   'auth',
   'keys',
   'tokens',
+  'cards',
   'accounts',
   'log',
   'database',
@@ -71,7 +72,10 @@ export default {
       name: 'not-to-dev-dependency',
       comment: 'A package that runs must list what it imports under dependencies, or a production install breaks.',
       severity: 'error',
-      from: { path: '^packages/(protocol|server|client|react|backend)/src/', pathNot: [test, '/testing/', '[.]suite[.]ts$'] },
+      from: {
+        path: '^packages/(protocol|server|client|react|backend)/src/',
+        pathNot: [test, '/testing/', '[.]suite[.]ts$'],
+      },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['npm', 'npm-peer', 'type-only'] },
     },
 
@@ -239,6 +243,11 @@ export default {
       'tokens',
       ['keys', 'accounts', 'auth', 'database', 'support', 'config'],
       'Tokens name users and sessions; who uses them does not matter.',
+    ),
+    serverArrow(
+      'cards',
+      ['database', 'support', 'config'],
+      'Cards are signed with keys of the deployment, before the log stores them.',
     ),
     serverArrow('bus', ['redis', 'support', 'config'], 'The bus carries hints between servers and does not read them.'),
     serverArrow(
