@@ -59,6 +59,22 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     return (await node.run('put-subject-conversation', bot, subject)).conversation.id
   }
 
+  /**
+   * Opens a conversation and returns a cursor after it. Waits while another transaction of the same
+   * Postgres, maybe of another test, holds the cursors back.
+   */
+  async function openBeforeCursor(): Promise<{ conversation: Id; cursor: string }> {
+    const conversation = await open()
+    const readCursor = async (): Promise<string> => {
+      let page = await node.run('sync', ada, { limit: 200 })
+      while (page.more) page = await node.run('sync', ada, { limit: 200, cursor: page.cursor })
+      const since = await node.run('sync', ada, { limit: 200, cursor: page.cursor })
+      expect(since.conversations).toEqual([])
+      return page.cursor
+    }
+    return { conversation, cursor: await vi.waitFor(readCursor, { timeout: 30_000, interval: 100 }) }
+  }
+
   const post = (conversation: Id, fields: Partial<CommandInput<'post-message'>> = {}) =>
     node.run('post-message', bot, { conversation, clientId: randomUUID(), card: offer, ...fields })
 
@@ -344,16 +360,11 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
   })
 
   it('[RES1] a resumed connection gets the act and the newest card', async () => {
-    const conversation = await open()
-    const session = await new LogFixture(store.database).session(ada)
-    const before = node.open(ada, session)
-    await before.opening
-    const cursor = before.transport.eventsNamed('ready')[0]?.cursor
+    const { conversation, cursor } = await openBeforeCursor()
     const { message } = await post(conversation)
-    before.connection.lost()
     await act(bob, message)
     const { card } = await update(message, 1)
-    const after = node.open(ada, session, cursor)
+    const after = node.open(ada, await new LogFixture(store.database).session(ada), cursor)
     await after.opening
     const seen = after.transport.eventsNamed('changes').filter((event) => event.conversation === conversation)
     const changes = seen.flatMap((event) => event.changes)
@@ -371,11 +382,10 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
   })
 
   it('[RES1] [ERASE1] replays the creation of a card in its newest version', async () => {
-    const conversation = await open()
-    const first = await node.run('sync', ada, { limit: 50 })
+    const { conversation, cursor } = await openBeforeCursor()
     const { message } = await post(conversation)
     const replay = async (): Promise<Change[]> => {
-      const { conversations } = await node.run('sync', ada, { limit: 50, cursor: first.cursor })
+      const { conversations } = await node.run('sync', ada, { limit: 50, cursor })
       const entry = conversations.find((one) => one.conversation === conversation)
       const changes = entry !== undefined && 'changes' in entry ? entry.changes : []
       return changes.filter(({ seq }) => seq >= message.seq)
