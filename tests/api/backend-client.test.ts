@@ -15,33 +15,22 @@ import {
   startOutboxRelay,
 } from '@chorus/backend'
 import { PGlite } from '@electric-sql/pglite'
-import {
-  createApiKey,
-  type CreatedKey,
-  makeTempDir,
-  removeTempDir,
-  runKeys,
-  type ServerProcess,
-  SocketUser,
-  startServer,
-  waitForFact,
-} from '@chorus/testkit'
+import { createApiKey, type CreatedKey, runKeys, type ServerProcess, SocketUser, waitForFact } from '@chorus/testkit'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { startQuickServer } from '../quick-server.ts'
 
-const dataDir = makeTempDir('backend-client')
 let server: ServerProcess
 let key: CreatedKey
 let chorus: ChorusClient
 
 beforeAll(async () => {
-  server = await startServer({ dataDir })
-  key = await createApiKey({ dataDir })
+  server = await startQuickServer()
+  key = await createApiKey(server.database)
   chorus = createChorusClient({ url: server.url, secret: key.secret })
-}, 120_000)
+}, 180_000)
 
 afterAll(async () => {
   await server.remove()
-  removeTempDir(dataDir)
 })
 
 it('[EXT1] creates a user once, updates it, and revokes its tokens', async () => {
@@ -162,7 +151,7 @@ it('[OUT1] [IDEM1] the outbox posts rows once, also under a new key and after a 
       for (const row of rows) await postInTransaction(transaction, row)
     })
   const whenEmpty = () =>
-    waitForFact(async () => (await readOutboxState(database)).waiting === 0, { timeoutMs: 20_000 })
+    waitForFact(async () => (await readOutboxState(database)).waiting === 0, { timeoutMs: 60_000 })
   const history = async () => {
     const { messages } = await chorus.as('buyer').call('list-messages', { conversation })
     return messages.map(({ clientId }) => clientId)
@@ -170,7 +159,7 @@ it('[OUT1] [IDEM1] the outbox posts rows once, also under a new key and after a 
   const posted = [rows[0]?.id, rows[1]?.id, rows[4]?.id]
 
   await insert()
-  const first = await createApiKey({ dataDir })
+  const first = await createApiKey(server.database)
   const relay = relayWith(createChorusClient({ url: server.url, secret: first.secret }))
   await whenEmpty()
   await relay.stop()
@@ -184,9 +173,9 @@ it('[OUT1] [IDEM1] the outbox posts rows once, also under a new key and after a 
   })
 
   // The integrator restores its database, and the key was replaced since.
-  await runKeys({ dataDir }, ['revoke', first.id])
+  await runKeys(server.database, ['revoke', first.id])
   await insert()
-  const second = await createApiKey({ dataDir })
+  const second = await createApiKey(server.database)
   const next = relayWith(createChorusClient({ url: server.url, secret: second.secret }))
   await whenEmpty()
   expect(await history()).toEqual(posted)
@@ -198,4 +187,4 @@ it('[OUT1] [IDEM1] the outbox posts rows once, also under a new key and after a 
   await next.stop()
   await database.close()
   expect(new Set(problems.map(({ kind }) => kind))).toEqual(new Set(['dead-letter']))
-}, 120_000)
+}, 180_000)

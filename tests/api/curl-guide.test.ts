@@ -1,26 +1,25 @@
 /**
  * The guide with curl in docs/embedding.md: its commands, run as they are printed, against a real
- * server. Only the address of the server and its data folder come from the test.
+ * server. Only the address of the server and the place of its database come from the test.
  */
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { makeTempDir, removeTempDir, type ServerProcess, startServer } from '@chorus/testkit'
+import type { ServerProcess } from '@chorus/testkit'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { startQuickServer } from '../quick-server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const folder = makeTempDir('curl-guide')
-const timeoutMs = 60_000
+const timeoutMs = 100_000
 let server: ServerProcess
 
 beforeAll(async () => {
-  server = await startServer({ dataDir: join(folder, 'data') })
+  server = await startQuickServer()
 })
 
 afterAll(async () => {
   await server.remove()
-  removeTempDir(folder)
 })
 
 /** Returns the examples in this language of the section about curl. */
@@ -36,7 +35,9 @@ function readExamples(language: string): string[] {
 function runScript(script: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const { PATH, HOME } = process.env
-    const env = { PATH, HOME, CHORUS_URL: server.url, DATA_DIR: server.dataDir }
+    const { database } = server
+    const place = 'databaseUrl' in database ? { DATABASE_URL: database.databaseUrl } : { DATA_DIR: database.dataDir }
+    const env = { PATH, HOME, CHORUS_URL: server.url, ...place }
     const child = spawn('bash', ['-e', '-u', '-o', 'pipefail'], { cwd: root, env, timeout: timeoutMs })
     let output = ''
     let errors = ''
