@@ -34,12 +34,16 @@ export type { OutboxMessage } from './outbox/post-in-transaction.ts'
 export { signUserToken } from './tokens/sign-user-token.ts'
 export type { UserTokenOptions } from './tokens/sign-user-token.ts'
 export { verifyHook, verifyWebhook } from './webhooks/verify-webhook.ts'
+export type { ReceivedHook, ReceivedWebhook, SignedRequest } from './webhooks/verify-webhook.ts'
+export { isKnownChange, signWebhook, WebhookError } from '@chorus/protocol'
 export type {
+  Change,
+  Conversation,
   HookAnswer,
   HookQuestion,
-  ReceivedHook,
-  ReceivedWebhook,
-  SignedRequest,
-} from './webhooks/verify-webhook.ts'
-export { isKnownChange, signWebhook, WebhookError } from '@chorus/protocol'
-export type { Change, Conversation, Json, Message, MessagePage, User, WebhookEvent } from '@chorus/protocol'
+  Json,
+  Message,
+  MessagePage,
+  User,
+  WebhookEvent,
+} from '@chorus/protocol'

@@ -1,5 +1,5 @@
 /** Tests that only signed bytes become events, in every form that a framework hands them over. */
-import { signWebhook, WebhookError, type WebhookFault } from '@chorus/protocol'
+import { type HookQuestion, signWebhook, WebhookError, type WebhookFault } from '@chorus/protocol'
 import { describe, expect, it } from 'vitest'
 import { type SignedRequest, verifyHook, verifyWebhook } from './verify-webhook.ts'
 
@@ -67,10 +67,10 @@ describe('a webhook', () => {
 })
 
 it('returns the question of a hook', async () => {
-  const question = {
+  const question: HookQuestion = {
     kind: 'send',
     conversation: 'c',
-    subject: { type: 'order', id: '7' },
+    subject: { type: 'order', id: '7', title: null, url: null, data: null },
     sender: { id: 'u', externalId: 'user-1' },
     clientId: 'id',
     text: 'call me: 0123',

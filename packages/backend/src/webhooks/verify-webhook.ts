@@ -6,13 +6,12 @@
  * the tolerance. Signatures are compared in constant time.
  */
 import {
-  type Json,
+  type HookQuestion,
   verifyWebhook as verifySignature,
   type WebhookEvent,
   WebhookError,
   type WebhookToVerify,
 } from '@chorus/protocol'
-import type { ShownSubject } from '../model/objects.ts'
 
 export type SignedRequest = WebhookToVerify
 
@@ -28,24 +27,8 @@ export interface ReceivedWebhook extends Received {
   readonly event: WebhookEvent
 }
 
-/** Question of the pre-send hook: may this message be stored? */
-export interface HookQuestion {
-  readonly kind: 'send' | 'edit'
-  readonly conversation: string
-  readonly subject: ShownSubject | null
-  readonly sender: { readonly id: string; readonly externalId: string | null }
-  readonly clientId: string
-  readonly text: string
-  readonly data: Json
-}
-
-/** Answer to the pre-send hook, sent as JSON with status 200. */
-export type HookAnswer =
-  | { readonly action: 'allow' }
-  | { readonly action: 'replace'; readonly text?: string; readonly data?: Json }
-  | { readonly action: 'refuse'; readonly reason?: string }
-
 export interface ReceivedHook extends Received {
+  /** May this message be stored? Answer with status 200 and a `HookAnswer` as JSON. */
   readonly question: HookQuestion
 }
 

@@ -132,9 +132,20 @@ function headerOf(headers: HeaderSource, name: string): string {
   return typeof value === 'string' ? value : ''
 }
 
-async function importKey(secret: string, use: 'sign' | 'verify'): Promise<CryptoKey> {
+/** Returns whether this text can sign webhooks: `whsec_` and 24 to 64 bytes in base64. */
+export function isWebhookSecret(text: string): boolean {
+  return secretBytes(text) !== undefined
+}
+
+function secretBytes(secret: string): Uint8Array<ArrayBuffer> | undefined {
   const bytes = secret.startsWith('whsec_') ? fromBase64(secret.slice('whsec_'.length)) : undefined
-  if (bytes === undefined || bytes.length < webhookLimits.secretMinBytes || bytes.length > webhookLimits.secretMaxBytes)
+  const length = bytes?.length ?? 0
+  return length < webhookLimits.secretMinBytes || length > webhookLimits.secretMaxBytes ? undefined : bytes
+}
+
+async function importKey(secret: string, use: 'sign' | 'verify'): Promise<CryptoKey> {
+  const bytes = secretBytes(secret)
+  if (bytes === undefined)
     throw new TypeError('unable to use the secret of a webhook; expected whsec_ and 24 to 64 bytes in base64')
   return crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash: 'SHA-256' }, false, [use])
 }
