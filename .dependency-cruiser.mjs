@@ -9,8 +9,8 @@ const parts = [
   'auth',
   'keys',
   'tokens',
-  'cards',
   'accounts',
+  'hook',
   'log',
   'database',
   'catch-up',
@@ -245,9 +245,9 @@ export default {
       'Tokens name users and sessions; who uses them does not matter.',
     ),
     serverArrow(
-      'cards',
-      ['database', 'support', 'config'],
-      'Cards are signed with keys of the deployment, before the log stores them.',
+      'hook',
+      ['support', 'config'],
+      'The hook gets a question and returns a verdict; it knows no conversation, sender or table.',
     ),
     serverArrow('bus', ['redis', 'support', 'config'], 'The bus carries hints between servers and does not read them.'),
     serverArrow(

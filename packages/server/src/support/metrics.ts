@@ -114,6 +114,21 @@ export class Metrics {
     'Loads of sets of public keys (JWKS) that verify user tokens, by outcome: loaded or failed. Stale keys are used for a day.',
     ['outcome'],
   )
+  readonly hookQuestions = this.#counter(
+    'chorus_hook_questions_total',
+    'Messages and edits that the pre-send hook was to be asked about, by outcome: allowed, replaced, refused, bad-replacement (refused: the replacement was not valid), failed (no usable answer), skipped (not asked, because the hook did not answer before) or overloaded (refused: too many questions).',
+    ['outcome'],
+  )
+  readonly hookUnchecked = this.#counter(
+    'chorus_hook_unchecked_total',
+    'Messages and edits that were stored without an answer of the pre-send hook, because PRE_SEND_HOOK_FAILURE is open.',
+    [],
+  )
+  readonly hookSeconds = this.#histogram(
+    'chorus_hook_seconds',
+    'Time from a question to the pre-send hook until its answer or failure.',
+    latencyBucketsSeconds,
+  )
   readonly slowCloses = this.#counter(
     'chorus_slow_closes_total',
     'Connections closed because the client did not read what the server sent.',
