@@ -5,12 +5,14 @@
 import type { CardSigner } from '../keys/card-signer.ts'
 import type { Connections } from '../delivery/connections.ts'
 import type { Feeds } from '../delivery/feeds.ts'
+import type { PreSendHook } from '../hook/pre-send-hook.ts'
 import type { LiveValues } from '../live/live-values.ts'
 import type { Connection } from '../delivery/connection.ts'
 import type { PresenceTracker } from '../live/presence-tracker.ts'
 import type { ChangeLog } from '../log/change-log.ts'
 import type { CursorCodec } from '../log/cursor.ts'
 import type { CatchUp } from '../catch-up/catch-up.ts'
+import type { HookFacts, HookFactsRequest } from '../log/read-hook-facts.ts'
 import type { MarkerState } from '../log/read-markers.ts'
 import type { Memberships, MembershipsRequest } from '../log/read-memberships.ts'
 import type { MemberPair } from '../log/read-latest-pages.ts'
@@ -29,6 +31,9 @@ export interface Parts extends IdentityParts {
   readonly cards: CardSigner
   readonly userTokens: UserTokens
   readonly tokenSessions: TokenSessions
+  /** Asked before a message of a user is stored; undefined without `PRE_SEND_HOOK_URL`. */
+  readonly hook: PreSendHook | undefined
+  readonly hookFacts: Batcher<HookFactsRequest, HookFacts | null>
   readonly log: ChangeLog
   readonly cursors: CursorCodec
   readonly catchUp: CatchUp

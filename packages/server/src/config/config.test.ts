@@ -34,6 +34,17 @@ describe('the configuration', () => {
     expect(() => readConfig(origins)).toThrow('EMBED_ORIGINS is "https://a.example"; expected no origin of ALLOWED')
   })
 
+  it('[HOOK1] needs address and secret of the pre-send hook together', () => {
+    const url = { PRE_SEND_HOOK_URL: 'http://10.0.0.7:4000/hook?a=1' }
+    const secret = { PRE_SEND_HOOK_SECRET: `whsec_${btoa('a secret of thirty-two bytes, yes')}` }
+    expect(readConfig({})).toMatchObject({ preSendHookUrl: undefined, preSendHookFailure: 'closed' })
+    expect(readConfig({ ...url, ...secret })).toMatchObject({ preSendHookUrl: url.PRE_SEND_HOOK_URL })
+    expect(() => readConfig(url)).toThrow('expected PRE_SEND_HOOK_SECRET to be set as well')
+    expect(() => readConfig(secret)).toThrow('expected PRE_SEND_HOOK_URL to be set as well')
+    const short = catchError(() => readConfig({ ...url, PRE_SEND_HOOK_SECRET: 'hunter2' }))
+    expect(short.message).toBe('PRE_SEND_HOOK_SECRET is (hidden); expected whsec_ and 24 to 64 bytes in base64')
+  })
+
   it('treats an empty environment variable as unset', () => {
     expect(readConfig({ HOST: '', PORT: ' ', DATABASE_URL: '' })).toEqual(readConfig({}))
   })

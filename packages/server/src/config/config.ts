@@ -6,7 +6,7 @@
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { limits, nameSchema } from '@chorus/protocol'
+import { isWebhookSecret, limits, nameSchema } from '@chorus/protocol'
 import { parseTrustedProxies } from '../support/address.ts'
 import { logLevels } from '../support/logger.ts'
 import type { LogLevel } from '../support/logger.ts'
@@ -357,6 +357,33 @@ export const settings = {
     absent: 86_400,
     parse: (text) => parseInteger(text, 1, 604_800),
   }),
+  preSendHookUrl: urlSetting(
+    {
+      variable: 'PRE_SEND_HOOK_URL',
+      defaultText: 'none: messages are not checked',
+      meaning: 'address of your back end that is asked before a message or an edit of a user is stored',
+      expected: 'http://host:port/path or https://host/path',
+    },
+    { protocols: ['http:', 'https:'], path: /^.{0,1000}$/, allowsParameters: true },
+  ),
+  preSendHookSecret: setting<string | undefined>({
+    variable: 'PRE_SEND_HOOK_SECRET',
+    defaultText: 'none',
+    meaning: 'secret that signs the questions to `PRE_SEND_HOOK_URL`; required with it',
+    expected: 'whsec_ and 24 to 64 bytes in base64',
+    secret: true,
+    absent: undefined,
+    parse: (text) => (isWebhookSecret(text) ? text : undefined),
+  }),
+  preSendHookFailure: setting<'open' | 'closed'>({
+    variable: 'PRE_SEND_HOOK_FAILURE',
+    defaultText: 'closed',
+    meaning:
+      'what happens to a message when `PRE_SEND_HOOK_URL` gives no usable answer. `closed`: the server answers `unavailable`, and clients try again; `open`: the message is stored unchecked',
+    expected: 'open or closed',
+    absent: 'closed',
+    parse: (text) => (text === 'open' || text === 'closed' ? text : undefined),
+  }),
   smtpUrl: urlSetting(
     {
       variable: 'SMTP_URL',
@@ -498,6 +525,14 @@ export function readConfig(environment: Environment): Config {
       settings.smtpUrl,
       parsed.smtpUrl,
       'expected MAIL_FROM and PUBLIC_URL to be set as well: mails need a sender and links',
+    )
+  }
+  if ((parsed.preSendHookUrl === undefined) !== (parsed.preSendHookSecret === undefined)) {
+    const isUrl = parsed.preSendHookUrl !== undefined
+    refuse(
+      isUrl ? settings.preSendHookUrl : settings.preSendHookSecret,
+      parsed.preSendHookUrl ?? '',
+      `expected ${isUrl ? 'PRE_SEND_HOOK_SECRET' : 'PRE_SEND_HOOK_URL'} to be set as well`,
     )
   }
   const both = parsed.embedOrigins.find((origin) => parsed.allowedOrigins.includes(origin))

@@ -8,7 +8,7 @@ import { type Id, type Json, limits } from '@chorus/protocol'
 import { bigintArray, byteaArray, plainArray, textArray } from '../database/array-literal.ts'
 import type { Statement } from '../database/database.ts'
 import { type Creation, type LogOperation, operationRules } from './operations.ts'
-import { hashRequest } from './same-request.ts'
+import { hashRequest, type RequestParts } from './same-request.ts'
 
 /** Message to append to the log. */
 export interface SendRow {
@@ -18,6 +18,11 @@ export interface SendRow {
   readonly text: string
   readonly replyTo: number | null
   readonly data: Json
+  /**
+   * Request of the client, if the pre-send hook has replaced its text or data. Its hash is stored, so
+   * that a retry is recognised (rule IDEM1).
+   */
+  readonly original?: RequestParts
 }
 
 /** Row of a batch: a message, an operation or a creation. */
@@ -46,7 +51,7 @@ export function toStatement(batch: readonly { readonly row: LogRow }[]): Stateme
       plainArray(sends.map((send) => send.conversation)),
       plainArray(sends.map((send) => send.actor)),
       plainArray(sends.map((send) => send.clientId)),
-      byteaArray(sends.map(hashRequest)),
+      byteaArray(sends.map((send) => hashRequest(send.original ?? send))),
       textArray(sends.map((send) => send.text)),
       textArray(sends.map((send) => (send.data === null ? null : JSON.stringify(send.data)))),
       textArray(none),
@@ -66,7 +71,7 @@ function toSendStatement(send: SendRow): Statement {
   return {
     name: 'append_send',
     text: appendSendText,
-    values: [conversation, actor, clientId, `\\x${hashRequest(send)}`, text, dataText, replyTo],
+    values: [conversation, actor, clientId, `\\x${hashRequest(send.original ?? send)}`, text, dataText, replyTo],
   }
 }
 

@@ -83,9 +83,10 @@ export class ChangeLog {
    * that case.
    */
   async #compareValues(send: SendRow, appended: Appended<SendOutcome>): Promise<Appended<SendOutcome>> {
-    if (appended.outcome !== 'conflict' || send.data === null) return appended
+    const request = { ...send, ...send.original }
+    if (appended.outcome !== 'conflict' || request.data === null) return appended
     try {
-      const first = await findSameRequest(this.#database, send)
+      const first = await findSameRequest(this.#database, request)
       return first === undefined ? appended : { ...appended, ...first, outcome: 'duplicate' }
     } catch (error) {
       throw refusal('unknown', classifyDatabaseError(error, true))

@@ -32,6 +32,7 @@ import type { Redis } from '../redis/redis.ts'
 import { Batcher } from '../support/batcher.ts'
 import type { Auth } from './start-auth.ts'
 import type { StartContext } from './start-context.ts'
+import { startHook } from './start-hook.ts'
 import { startJobs } from './start-jobs.ts'
 import { openPresence, type PresenceParts } from './start-presence.ts'
 import type { RedisParts } from './start-redis.ts'
@@ -111,6 +112,7 @@ export async function startDelivery(
       clock,
       now: () => store.time.now(),
     }),
+    ...(await startHook(context, store)),
     log: store.log,
     cursors: new CursorCodec(await readSetting(database, 'cursor-key')),
     catchUp,

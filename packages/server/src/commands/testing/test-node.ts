@@ -21,6 +21,7 @@ import { frameOf } from '../../frames/frame.ts'
 import { OutboundBudget } from '../../delivery/outbound.ts'
 import { Sweeper } from '../../delivery/sweeper.ts'
 import { RecordingTransport } from '../../delivery/testing/recording-transport.ts'
+import type { PreSendHook } from '../../hook/pre-send-hook.ts'
 import { localOnlyLiveValues } from '../../live/live-store.ts'
 import { LiveValues } from '../../live/live-values.ts'
 import { PresenceTracker } from '../../live/presence-tracker.ts'
@@ -29,6 +30,7 @@ import { CursorCodec } from '../../log/cursor.ts'
 import type { Database } from '../../database/database.ts'
 import { CatchUp } from '../../catch-up/catch-up.ts'
 import { readGap } from '../../log/read-changes.ts'
+import { type HookFactsRequest, readHookFacts } from '../../log/read-hook-facts.ts'
 import { readMemberships } from '../../log/read-memberships.ts'
 import { placeAt, readPosition, type SweepPosition, sweepChanges } from '../../log/sweep-changes.ts'
 import { openLog } from '../../database/testing/log-fixture.ts'
@@ -61,11 +63,16 @@ export class TestNode {
   readonly #budget = new OutboundBudget()
   #nextId = 1
 
-  static async start(database: Database, hub: LocalBusHub): Promise<TestNode> {
-    return new TestNode(database, hub, await database.epoch(), await readPosition(database))
+  static async start(database: Database, hub: LocalBusHub, hook?: PreSendHook): Promise<TestNode> {
+    return new TestNode(database, hub, hook, { epoch: await database.epoch(), position: await readPosition(database) })
   }
 
-  private constructor(real: Database, hub: LocalBusHub, epoch: string, position: number) {
+  private constructor(
+    real: Database,
+    hub: LocalBusHub,
+    hook: PreSendHook | undefined,
+    { epoch, position }: { readonly epoch: string; readonly position: number },
+  ) {
     this.#hub = hub
     const database = this.#watchStatements(real)
     const connections = new Connections()
@@ -99,6 +106,13 @@ export class TestNode {
         load: () => readSigningKeys(database),
         clock,
         now,
+      }),
+      hook,
+      hookFacts: new Batcher({
+        run: (requests: readonly HookFactsRequest[]) => readHookFacts(database, requests),
+        batchMax: 200,
+        waitingMax: 1_000,
+        refusal: () => new Error('too many'),
       }),
       log: openLog(database),
       cursors: new CursorCodec('a key'),
