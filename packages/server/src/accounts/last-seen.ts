@@ -101,7 +101,8 @@ async function saveLastSeen(database: Database, seen: readonly LastSeen[]): Prom
   await database.query({
     name: 'save_last_seen',
     text: `update users u set last_seen_at = greatest(u.last_seen_at, s.at)
-             from unnest($1::uuid[], $2::timestamptz[]) s(id, at) where u.id = s.id`,
+             from unnest($1::uuid[], $2::timestamptz[]) s(id, at)
+            where u.id = s.id and u.erasing_since is null and u.erased_at is null`,
     values: [seen.map(({ user }) => user), seen.map(({ at }) => at)],
   })
 }

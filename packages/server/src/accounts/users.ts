@@ -77,10 +77,11 @@ export async function findCredentials(database: Database, handle: string): Promi
   return { user, passwordHash }
 }
 
+/** Returns the users with these ids. An erased user remains, as "Deleted user". */
 export async function readUsers(database: Database, ids: readonly Id[]): Promise<User[]> {
   return database.query<User>({
     name: 'read-users',
-    text: `select ${profile} from users where id = any ($1::uuid[]) and disabled_at is null`,
+    text: `select ${profile} from users where id = any ($1::uuid[]) and (disabled_at is null or erased_at is not null)`,
     values: [ids],
   })
 }
@@ -134,7 +135,7 @@ export async function updateProfile(
     database.query<User>({
       text: `update users
                 set handle = coalesce($2, handle), name = coalesce($3, name), avatar = case when $4 then $5 else avatar end
-              where id = $1 and disabled_at is null
+              where id = $1 and disabled_at is null and erasing_since is null
              returning ${profile}`,
       values: [id, handle ?? null, name ?? null, avatar !== undefined, avatar ?? null],
     }),

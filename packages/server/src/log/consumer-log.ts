@@ -15,7 +15,8 @@ import type { Database } from '../database/database.ts'
 import { positionSql, xidParameter } from './position.ts'
 import { readPosition } from './sweep-changes.ts'
 
-export type ConsumerName = 'webhooks' | 'mail'
+/** The consumers of the log. The erasure of users reads no pages and only takes its lease. */
+export type ConsumerName = 'webhooks' | 'mail' | 'erasure'
 
 export interface ConsumerLease {
   readonly name: ConsumerName

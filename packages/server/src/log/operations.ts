@@ -51,6 +51,10 @@ export const operationRules = {
   'send-card': { roles: everybody, own: false, kinds: anyKind },
   'update-card': { roles: everybody, own: false, kinds: anyKind },
   act: { roles: everybody, own: false, kinds: anyKind },
+  // Only the erasure of a user runs these. SQL checks that it has begun (append-erasure.sql).
+  'erase-message': { roles: [], own: true, kinds: anyKind },
+  'erase-reaction': { roles: [], own: true, kinds: anyKind },
+  'erase-member': { roles: [], own: true, kinds: withRoles },
 } as const satisfies { readonly [name: string]: Rule }
 
 type OperationName = keyof typeof operationRules
@@ -79,6 +83,8 @@ interface Fields {
     /** JSON text, so that the order of its fields is kept. */
     readonly data: string | null
   }
+  readonly 'erase-reaction': Fields['react']
+  readonly 'erase-member': Fields['remove-member']
   /** Cards and `data` are JSON texts, so that the order of their fields is kept. */
   readonly 'send-card': {
     readonly clientId: Id

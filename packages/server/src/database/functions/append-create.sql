@@ -57,7 +57,10 @@ begin
     return result;
   end if;
 
-  if (select count(*) from users where id = any (v_members) and disabled_at is null) < v_count then
+  -- Locked, so that an erasure which begins now finds the new memberships (ERASE2).
+  if (select count(*) from (
+        select from users where id = any (v_members) and disabled_at is null and erasing_since is null for key share) u
+     ) < v_count then
     delete from conversations where id = v_conversation;
     result.outcome := 'not-found';
     return result;

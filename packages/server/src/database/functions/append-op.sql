@@ -29,6 +29,9 @@ begin
   if v_op in ('send-card', 'update-card', 'act') then
     return append_card(p_idx, p_op);
   end if;
+  if v_op in ('erase-message', 'erase-reaction', 'erase-member') then
+    return append_erasure(p_idx, p_op);
+  end if;
 
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
@@ -196,7 +199,9 @@ begin
         result.outcome := 'forbidden';
         return result;
       end if;
-      if not exists (select from users where id = v_user and disabled_at is null) then
+      -- Locked, so that an erasure which begins now finds the new membership (ERASE2).
+      perform from users where id = v_user and disabled_at is null and erasing_since is null for key share;
+      if not found then
         result.outcome := 'not-found';
         return result;
       end if;

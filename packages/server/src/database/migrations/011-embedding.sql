@@ -56,16 +56,28 @@ alter table users
   add column tokens_after bigint not null default 0,
   -- Highest iat of the accepted tokens.
   add column newest_token bigint not null default 0,
-  add column erasing_since timestamptz;
+  -- A user who is being erased keeps the external id. At the end of the erasure, the id is free.
+  add column erasing_since timestamptz,
+  add column erased_at timestamptz;
 create unique index users_external_id on users (external_id) where external_id is not null;
 create index users_external on users (id) where external_id is not null;
 create index users_erasing on users (erasing_since) where erasing_since is not null;
 
--- External ids of erased users. Tokens issued before the erasure stay refused.
+-- External ids of erased users. Tokens issued before the erasure stay refused. Rows are deleted when
+-- these tokens have expired.
 create table erased_external_ids (
   external_id text collate "C" primary key,
   tokens_after bigint not null
 );
+create index erased_external_ids_tokens on erased_external_ids (tokens_after);
+
+-- The lease of the server that erases users.
+insert into consumers (name) values ('erasure');
+
+-- Reactions and mails of a user. The messages of a user are found by changes_client_id. Reactions
+-- wait while their index is built: about a second for a million rows.
+create index reactions_user on reactions (user_id);
+create index mails_user on mails (user_id);
 
 -- A session of user tokens belongs to a user and a device. token_until: end of the newest token.
 alter table sessions
