@@ -19,6 +19,7 @@ const parts = [
   'health',
   'live',
   'jobs',
+  'erasure',
   'redis',
   'support',
   'config',
@@ -170,14 +171,14 @@ export default {
       to: { path: ['^node_modules/(pg|@electric-sql/pglite)/', '^node_modules/@types/pg/'] },
     },
     {
-      name: 'sql-is-run-by-five-folders',
+      name: 'sql-is-run-by-six-folders',
       comment:
-        'A change of a table means reading database/, log/, accounts/, keys/ and jobs/. All other folders call their functions.',
+        'A change of a table means reading database/, log/, accounts/, keys/, jobs/ and erasure/. All other folders call their functions.',
       severity: 'error',
       from: {
         path: '^packages/server/src/',
         pathNot: [
-          '^packages/server/src/(database|log|accounts|keys|jobs|start|operator-commands)/',
+          '^packages/server/src/(database|log|accounts|keys|jobs|erasure|start|operator-commands)/',
           '^packages/server/src/[^/]+$',
           test,
           '/testing/',
@@ -233,6 +234,11 @@ export default {
       'jobs',
       ['log', 'database', 'redis', 'support', 'config'],
       'Jobs consume the log; no request waits for them.',
+    ),
+    serverArrow(
+      'erasure',
+      ['delivery', 'jobs', 'log', 'keys', 'accounts', 'database', 'support', 'config'],
+      'The erasure of a user changes the log and the tables, and announces what it changed.',
     ),
     serverArrow(
       'auth',

@@ -8,6 +8,7 @@ import { authenticate } from './sessions/authenticate.ts'
 import { confirmEmail } from './users/confirm-email.ts'
 import { createConversation } from './conversations/create-conversation.ts'
 import { deleteMessage } from './messages/delete-message.ts'
+import { deleteUser } from './admin/delete-user.ts'
 import { editMessage } from './messages/edit-message.ts'
 import { findChannels } from './conversations/find-channels.ts'
 import { findUsers } from './users/find-users.ts'
@@ -58,6 +59,7 @@ export const commands = {
   'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
+  'delete-user': deleteUser,
   'edit-message': editMessage,
   'find-channels': findChannels,
   'find-users': findUsers,

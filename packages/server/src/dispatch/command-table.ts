@@ -10,6 +10,7 @@ import { authenticate } from '../commands/sessions/authenticate.ts'
 import { confirmEmail } from '../commands/users/confirm-email.ts'
 import { createConversation } from '../commands/conversations/create-conversation.ts'
 import { deleteMessage } from '../commands/messages/delete-message.ts'
+import { deleteUser } from '../commands/admin/delete-user.ts'
 import { editMessage } from '../commands/messages/edit-message.ts'
 import { findChannels } from '../commands/conversations/find-channels.ts'
 import { findUsers } from '../commands/users/find-users.ts'
@@ -60,6 +61,7 @@ export const commandTable: CommandTable = {
   'confirm-email': confirmEmail,
   'create-conversation': createConversation,
   'delete-message': deleteMessage,
+  'delete-user': deleteUser,
   'edit-message': editMessage,
   'find-channels': findChannels,
   'find-users': findUsers,

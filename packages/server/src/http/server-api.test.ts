@@ -2,7 +2,9 @@
 import type { ExternalUser } from '@chorus/protocol'
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openLog } from '../database/testing/log-fixture.ts'
 import { openTestDatabase, testEngines, type TestDatabase } from '../database/testing/open-test-database.ts'
+import { eraseUser } from '../erasure/erase-user.ts'
 import { registryTimings } from '../keys/key-registry.ts'
 import { pruneCalls } from '../keys/idempotency-store.ts'
 import { keysCommand } from '../operator-commands/keys.ts'
@@ -243,6 +245,29 @@ describe.each(testEngines)('the server API on the %s engine', (engine) => {
         name: 'Still',
       })
       expect((await put('to-deactivate', { deactivated: false })).body.user.deactivated).toBe(false)
+    })
+
+    it('[ERASE2] erases a user, and then the external id is free', async () => {
+      const { id } = (await put('leaver', { name: 'Secret', avatar: 'https://x.test/a.png' })).body.user
+      const reads = (await createKey('read,write')).secret
+      expect((await ask('DELETE', pathOf('leaver'), undefined, {}, reads)).status).toBe(403)
+      expect(await ask('DELETE', pathOf('leaver'))).toEqual({ status: 204, body: undefined })
+      const { user } = (await ask('GET', pathOf('leaver'))).body
+      expect(user).toMatchObject({ id, erasing: true, name: 'Deleted user', avatar: null })
+      expect(await put('leaver')).toMatchObject({ status: 409, body: { code: 'conflict' } })
+      expect((await ask('DELETE', pathOf('leaver'))).status).toBe(204)
+      const announce = (): void => undefined
+      const parts = { database: store.database, log: openLog(store.database), feeds: { announce } }
+      for await (const _step of eraseUser({ ...parts, announceRevoked: announce }, id));
+      expect((await ask('GET', pathOf('leaver'))).status).toBe(404)
+      expect((await ask('DELETE', pathOf('leaver'))).status).toBe(204)
+      expect((await ask('GET', `/v1/users/${id}`)).body.user).toMatchObject({ name: 'Deleted user', avatar: null })
+      const again = await put('leaver', { name: 'New' })
+      expect(again).toMatchObject({ status: 201, body: { user: { name: 'New', erasing: false } } })
+      expect(again.body.user.id).not.toBe(id)
+      const { cookie } = await app.signUp('password-account')
+      expect(cookie).not.toBe('')
+      expect((await ask('DELETE', pathOf('password-account'))).status).toBe(404)
     })
 
     it('[EXT1] refuses to change a user who is being erased', async () => {

@@ -2,6 +2,7 @@
  * Stores the requests with an `Idempotency-Key` and their responses (http/idempotency.ts). The primary
  * key makes concurrent requests with one key take turns.
  */
+import { ChorusError, type Id } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
 
 /** Identity of a request, and the hash of its body. */
@@ -105,4 +106,42 @@ export async function pruneCalls(database: Database, isStopped: () => boolean = 
     if (rows.length < pruning.batchMax) break
   }
   return deleted
+}
+
+/** Place before the first response, in the order of {@link eraseAnswers}. */
+export const firstCall: Omit<Call, 'bodyHash'> = { keyId: '', key: '', method: '', path: '', asUser: '' }
+
+/** Maximum number of responses that one step of an erasure reads. Each has up to a megabyte. */
+const erasedPerStep = 100
+
+/**
+ * Erases the responses after a place that name this user: a response with a text or profile of a
+ * user names them. A repeated request is then refused, and does not run again. Returns the last
+ * place that was looked at, or undefined if there are no more responses.
+ */
+export async function eraseAnswers(
+  database: Database,
+  user: Id,
+  after: Omit<Call, 'bodyHash'>,
+): Promise<Omit<Call, 'bodyHash'> | undefined> {
+  const erased = new ChorusError('not-found', 'unable to answer; the response was erased together with a user')
+  const [row] = await database.query<Omit<Call, 'bodyHash'>>({
+    name: 'erase-answers',
+    text: `with next as materialized (
+             select ctid as place, * from idempotency_keys
+              where (key_id, key, method, path, as_user) > ($1, $2, $3, $4, $5)
+              order by key_id, key, method, path, as_user limit ${erasedPerStep}),
+           erased as (
+             update idempotency_keys k set status = $7, body = $8
+              where k.ctid = any (array(select place from next where position($6 in body) > 0)))
+           select key_id as "keyId", key, method, path, as_user as "asUser" from next
+            order by key_id desc, key desc, method desc, path desc, as_user desc limit 1`,
+    values: [
+      ...identityOf({ ...after, bodyHash: Buffer.alloc(0) }),
+      user,
+      erased.status,
+      JSON.stringify(erased.toBody()),
+    ],
+  })
+  return row
 }

@@ -18,6 +18,8 @@ import * as tokenUsers from '../accounts/token-users.ts'
 import { deleteOldCanaryMessages, ensureCanaryUser, readCanaryPlace } from '../database/canary.ts'
 import { openConsumerLog } from './consumer-log.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
+import * as erasure from '../erasure/erasure-store.ts'
+import { eraseAnswers, firstCall } from '../keys/idempotency-store.ts'
 import { foldNameOf, foldNames } from '../accounts/fold-names.ts'
 import { readLastSeen } from '../accounts/last-seen.ts'
 import * as mail from '../jobs/mail.ts'
@@ -203,6 +205,16 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     )
     await client.query(
       `insert into mail_watermarks (user_id, conversation, seq) select ${made(-1, 'u')}, ${made(-1, 'c')}, 2 from generate_series(1, ${count.jobs}) n`,
+    )
+    await client.query(
+      `insert into idempotency_keys (key_id, method, path, as_user, key, body_hash, status, body)
+       select 'key', 'PUT', '/', '', n::text, '', 200, '{}' from generate_series(1, ${count.jobs}) n`,
+    )
+    await client.query(
+      `insert into erased_external_ids (external_id, tokens_after) select 'erased ' || n, n from generate_series(1, ${count.jobs}) n`,
+    )
+    await client.query(
+      `update users set external_id = 'external ' || id, erasing_since = case when id = '${bob}' then now() end`,
     )
     // Both consumers have handled the whole log.
     await client.query(`update consumers set position = pg_snapshot_xmax(pg_current_snapshot())::text::bigint`)
@@ -493,6 +505,36 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over.filter((line) => !line.startsWith('append_changes: members, 0 scans'))).toEqual([])
   })
 
+  it('[LIM1] [ERASE2] each step of an erasure reads a limited number of rows', async () => {
+    const first = '00000000-0000-0000-0000-000000000000'
+    let batches = 0
+    // A statement reads its rows twice, to choose and to change them, and those of its triggers.
+    const over = await expensive(3 * erasure.erasureLimits.rowsMax, [
+      () => erasure.beginErasure(watched, `external ${ada}`),
+      () => erasure.readErasures(watched, 0),
+      () => erasure.readNextMemberships(watched, ada, first),
+      () => erasure.clearReadMarkers(watched, ada, first),
+      () => erasure.readNextMessages(watched, bob, { conversation: first, clientId: first }),
+      () => erasure.readNextMessages(watched, bob, { conversation: room, clientId: first }),
+      () => erasure.readReactions(watched, bob),
+      () => erasure.clearSessions(watched, bob),
+      () => erasure.deleteMails(watched, bob),
+      () => eraseAnswers(watched, bob, firstCall),
+      () => erasure.finishErasure(watched, bob),
+      () => erasure.pruneErasedIds(watched, () => batches++ > 0),
+    ])
+    expect(over).toEqual([])
+    const log = openLog(watched)
+    const erased = { conversation: room, actor: bob }
+    expect(
+      await expensive(60, [
+        () => log.apply({ op: 'erase-message', ...erased, target: 5 }),
+        () => log.apply({ op: 'erase-reaction', ...erased, target: count.messages, emoji: 'x' }),
+        () => log.apply({ op: 'erase-member', ...erased, user: bob }),
+      ]),
+    ).toEqual([])
+  })
+
   it('[LIM1] mail and webhook jobs read only due rows, up to a limit', async () => {
     const due = { graceMs: 0, againMs: 0, max: 100 }
     const lane = { endpoint, conversation: room }
@@ -550,7 +592,7 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
   })
 
   it('[LIM1] the cost tests cover every named SQL statement of the server', () => {
-    const named = ['database', 'log', 'accounts', 'jobs', 'keys']
+    const named = ['database', 'log', 'accounts', 'jobs', 'keys', 'erasure']
       .map((folder) => new URL(`../${folder}/`, import.meta.url))
       .flatMap((folder) => readdirSync(folder).map((file) => new URL(file, folder)))
       .filter(({ pathname }) => pathname.endsWith('.ts') && !pathname.endsWith('.test.ts'))

@@ -15,6 +15,7 @@ import { startChecks } from './start-checks.ts'
 import type { StartContext } from './start-context.ts'
 import { startDelivery } from './start-delivery.ts'
 import { startEdges } from './start-edges.ts'
+import { startErasure } from './start-erasure.ts'
 import { startHealth } from './start-health.ts'
 import { startRedis } from './start-redis.ts'
 import { startStore } from './start-store.ts'
@@ -61,6 +62,7 @@ async function start(context: StartContext): Promise<Node> {
   const auth = await startAuth(context, store, redisParts)
   const delivery = await startDelivery(context, store, redisParts, auth)
   const sweeper = await startSweep(context, store, auth, delivery)
+  await startErasure(context, delivery)
   const authenticator = await startAuthenticator(context, store, redisParts, auth, () => sweeper.ageMs)
   const commands = new InFlightCommands(commandTable, clock)
   await startChecks(context, delivery, commands)

@@ -7,6 +7,7 @@ import { maintainTables } from '../database/maintain-tables.ts'
 import { migrate } from '../database/migrate.ts'
 import { openDatabase } from '../database/open-database.ts'
 import { CurrentEpoch } from '../health/current-epoch.ts'
+import { pruneErasedIds } from '../erasure/erasure-store.ts'
 import { pruneCalls } from '../keys/idempotency-store.ts'
 import { ChangeLog } from '../log/change-log.ts'
 import { serveOperatorCommands } from '../operator-commands/serve-operator-commands.ts'
@@ -53,7 +54,10 @@ export async function startStore({ config, logger, clock, lifecycle, metrics }: 
     database,
     clock,
     (problem) => logger.warn({ err: problem }, 'unable to delete old sessions; trying again later'),
-    (isStopped) => pruneCalls(database, isStopped),
+    async (isStopped) => {
+      await pruneCalls(database, isStopped)
+      await pruneErasedIds(database, isStopped)
+    },
   )
   await lifecycle.start({ name: 'session pruning', stop: async () => stopPruning() })
   const stopFolding = keepNamesFolded(database, clock, (problem) =>

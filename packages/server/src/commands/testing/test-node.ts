@@ -51,6 +51,8 @@ export class TestNode {
   readonly sweeper: Sweeper<SweepPosition>
   /** Names of the statements that the commands ran. */
   readonly statements: string[] = []
+  /** Ids of the sessions that commands reported as revoked. */
+  readonly revoked: Id[] = []
   /** Hooks by statement name. Each runs once, before the next statement of that name. */
   readonly before = new Map<string, () => Promise<unknown>>()
   /**
@@ -98,7 +100,7 @@ export class TestNode {
       mail: undefined,
       userTokens: unused,
       tokenSessions: unused,
-      announceRevoked: unused,
+      announceRevoked: (sessions) => void this.revoked.push(...sessions),
       database,
       serverName: 'test',
       cards: new CardSigner({

@@ -24,6 +24,7 @@ import type { HttpAppOptions } from '../app.ts'
 import type { Health } from '../operators.ts'
 
 const identity: ReadonlySet<CommandName> = new Set([
+  'delete-user',
   'find-users',
   'get-external-user',
   'get-session',
