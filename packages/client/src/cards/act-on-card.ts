@@ -13,9 +13,9 @@ import type { SendRequest } from '../wire/send-request.ts'
 import { isObject } from '../wire/server-events.ts'
 
 /** Number of attempts before the application gets the error `unknown`. */
-export const actAttemptsMax = 3
+const actAttemptsMax = 3
 
-export interface ActParts {
+interface ActParts {
   readonly request: SendRequest
   readonly clock: Pick<Clock, 'after' | 'random'>
 }

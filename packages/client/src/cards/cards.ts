@@ -16,12 +16,15 @@ import { CardKeys, keysPauseMs } from './card-keys.ts'
 import { type Verification, verifyCard } from './verify-card.ts'
 
 /** Maximum number of remembered results. The oldest ones that no listener needs are dropped. */
-export const checksMax = 1_000
+const checksMax = 1_000
 /** Maximum number of checks of a card whose key is unknown. */
 export const unknownKeyChecksMax = 5
 
+/** Fields that a check needs. The text is not kept, because the message may be erased. */
+type Checked = Pick<Message, 'conversation' | 'clientId' | 'card'>
+
 interface Check {
-  readonly message: Message
+  readonly message: Checked
   readonly listeners: Set<() => void>
   result: Verification | undefined
   runs: number
@@ -42,7 +45,7 @@ export interface CardsOptions {
 const verifying: CardState = { status: 'verifying' }
 
 /** The card of one message in the local copy. */
-export interface LocalCard {
+interface LocalCard {
   readonly get: () => Card | undefined
   /**
    * Shows the message with a newer state of its card. `apply` returns the message itself if that
@@ -72,8 +75,9 @@ export class Cards {
   /** Checks the card of a message. Calls `onChange` after each new result, until it is stopped. */
   watch(message: Message, onChange: () => void): () => void {
     const name = nameOf(message)
-    const check = this.#checks.get(name) ?? {
-      message,
+    const { conversation, clientId, card } = message
+    const check: Check = this.#checks.get(name) ?? {
+      message: { conversation, clientId, card },
       listeners: new Set(),
       result: undefined,
       runs: 0,
@@ -163,6 +167,6 @@ function isOpen({ result, runs }: Check): boolean {
 }
 
 /** Returns the name of a check: everything that the result depends on, besides the keys. */
-function nameOf({ conversation, clientId, card }: Message): string {
+function nameOf({ conversation, clientId, card }: Checked): string {
   return [conversation, clientId, card?.version, card?.jws].join(' ')
 }

@@ -19,7 +19,7 @@ export type Verification =
   | { readonly status: 'refused'; readonly reason: CardRefusal }
 
 /** Returns the public key with this id, or undefined if the server does not publish it. */
-export type FindKey = (kid: string) => Promise<Uint8Array<ArrayBuffer> | undefined>
+type FindKey = (kid: string) => Promise<Uint8Array<ArrayBuffer> | undefined>
 
 /** Verifies the card of a message. Rejects only if `find` rejects. */
 export async function verifyCard(

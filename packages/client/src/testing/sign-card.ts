@@ -2,7 +2,7 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import type { Card, CardKey, CardPayload, Message } from '@chorus/protocol'
 
-export interface TestKey {
+interface TestKey {
   readonly privateKey: KeyObject
   readonly published: CardKey
 }
