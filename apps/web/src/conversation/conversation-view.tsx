@@ -170,13 +170,17 @@ function menuItems(
   return [
     { label: 'Reply', letter: 'r', icon: <Reply />, onSelect: () => actions.reply(message) },
     { label: 'Add reaction', letter: 'a', icon: <SmilePlus />, onSelect: () => actions.pickReaction(message, anchor) },
-    { label: 'Copy text', letter: 'c', icon: <Copy />, onSelect: () => copyText(message.text, 'Text copied') },
+    { label: 'Copy text', letter: 'c', icon: <Copy />, onSelect: () => copyText(textOf(message), 'Text copied') },
     { label: 'Copy link', letter: 'l', icon: <Link2 />, onSelect: () => copyText(address, 'Link copied') },
     ...(isMine ? [{ label: 'Edit', letter: 'e', icon: <Pencil />, onSelect: () => actions.edit(message) }] : []),
     ...(isMine || canModerate
       ? [{ label: 'Delete', letter: 'd', danger: true, icon: <Trash2 />, onSelect: () => actions.askToDelete(message) }]
       : []),
   ]
+}
+
+function textOf(message: PageMessage): string {
+  return message.card === undefined ? message.text : `${describeMessage(message)}\n${message.text}`.trim()
 }
 
 interface DeleteDialogProps {

@@ -5,10 +5,12 @@ import { CheckCheck, Check, Clock3, Ellipsis, Reply, SmilePlus } from 'lucide-re
 import { memo, useRef, useState, type MouseEvent, type PointerEvent } from 'react'
 import { Avatar, personHue } from '../people/avatar.tsx'
 import { MessageText } from '../text/message-text.tsx'
+import { showsNothing } from '../text/plain-text.ts'
 import { formatClock, formatDay, formatFull } from '../time/format-time.ts'
 import { useNow } from '../time/use-now.ts'
 import { IconButton } from '../ui/icon-button.tsx'
 import { useMessageActions } from './message-actions.ts'
+import { MessageCard } from './card.tsx'
 import { Reactions } from './reactions.tsx'
 import { ReplyQuote } from './reply-quote.tsx'
 import { markOf, seqOf, type Mark, type MessageRow } from './rows.ts'
@@ -39,6 +41,7 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
   const message = item.kind === 'message' ? item.message : undefined
   const isDeleted = message !== undefined && message.deletedAt !== null
   const mark = row.isMine && !isDeleted ? markOf(item, readUpTo) : undefined
+  const card = message?.card
   const text = item.kind === 'message' ? item.message.text : item.item.draft.text
   const { data, attachments } = item.kind === 'message' ? item.message : item.item.draft
   const replyTo = item.kind === 'message' ? item.message.replyTo : (item.item.draft.replyTo ?? null)
@@ -106,7 +109,14 @@ export const MessageRowView = memo(function MessageRowView(props: MessageRowProp
               {isDeleted ? (
                 <p className='message-text'>Message deleted</p>
               ) : (
-                <MessageText text={text} data={data} attachments={attachments} />
+                <>
+                  {(card === undefined || !showsNothing(text)) && (
+                    <MessageText text={text} data={data} attachments={attachments} />
+                  )}
+                  {message !== undefined && card !== undefined && (
+                    <MessageCard message={message} card={card} isReachable={isReachable} />
+                  )}
+                </>
               )}
               {message !== undefined && !isDeleted && message.editedAt !== null && (
                 <span className='message-edited' title={`Edited ${formatFull(message.editedAt, { now })}`}>

@@ -13,7 +13,7 @@ import type { ListRows } from './use-list-rows.ts'
 import { unreadLinePx, type ListPlace } from './use-place.ts'
 
 /** CSS selector of the elements inside a message that ← and → reach. */
-const stops = '.quote, .message-toolbar button, .reaction, .message-failed button'
+const stops = '.quote, .card button, .message-toolbar button, .reaction, .message-failed button'
 
 /**
  * Returns a function that moves the focus to a row of the list. Draws the row first if it is not in

@@ -23,6 +23,8 @@ export function explainError(error: unknown): string {
       return 'That’s too long.'
     case 'conflict':
       return 'That’s already taken.'
+    case 'stale':
+      return 'That has changed in the meantime.'
     case 'invalid':
     case 'unsupported':
       return reasonOf(error.message)

@@ -35,15 +35,17 @@ export function countMembers(count: number): string {
   return count === 1 ? '1 member' : `${count.toLocaleString()} members`
 }
 
-type Described = Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'> & Partial<Pick<PageMessage, 'data'>>
+type Described = Pick<PageMessage, 'text' | 'deletedAt' | 'attachments'> & Partial<Pick<PageMessage, 'data' | 'card'>>
 
 /** Returns one line of text that describes a message, for lists and quotes. */
-export function describeMessage({ text, deletedAt, attachments, data = null }: Described): string {
+export function describeMessage({ text, deletedAt, attachments, data = null, card }: Described): string {
   if (deletedAt !== null) return 'Message deleted'
+  const title = excerpt(card?.title ?? '')
+  if (!showsNothing(title)) return title
   const line = excerpt(text)
   if (!showsNothing(line)) return line
   if (attachments.length > 0) return 'Attachment'
-  return data === null ? 'Message' : 'Content this app can’t show'
+  return data === null && card === undefined ? 'Message' : 'Content this app can’t show'
 }
 
 /** Formats a number for a badge. Returns `99+` above 99, because a badge has little room. */

@@ -9,7 +9,8 @@ describe('the content of a message', () => {
   it('a message without text shows its data as a plain block', () => {
     render(<MessageText text='' data={{ ride: 7 }} />)
     expect(screen.getByText('Content this app can’t show')).toBeDefined()
-    expect(screen.getByRole('region', { name: 'Data' }).textContent).toBe('{\n  "ride": 7\n}')
+    expect(screen.getByText('ride').tagName).toBe('DT')
+    expect(screen.getByText('7').tagName).toBe('DD')
     expect(screen.getByRole('group')).toHaveProperty('open', true)
   })
 
@@ -27,6 +28,15 @@ describe('the content of a message', () => {
   it('a message with only an attachment shows “Attachment”', () => {
     render(<MessageText text=' ' attachments={['a']} />)
     expect(screen.getByText('Attachment')).toBeDefined()
+  })
+
+  it('[CARD2] data that looks like a card is a plain block, also with text', () => {
+    const data = { title: 'Gold', fields: { Price: '1 €' }, actions: [{ id: 'pay', label: 'Pay' }] }
+    render(<MessageText text='look' data={data} />)
+    expect(screen.getByText('look')).toBeDefined()
+    expect(screen.getByText('Where this comes from isn’t proven')).toBeDefined()
+    expect(screen.getByText('Gold').tagName).toBe('DD')
+    expect(screen.queryByRole('button')).toBeNull()
   })
 
   it('a message with text and data shows only the text', () => {

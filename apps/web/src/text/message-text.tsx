@@ -1,13 +1,17 @@
 /**
  * Shows the content of a message: as plain text if that suffices, otherwise as Markdown. Plain text
  * is shown until the Markdown renderer is loaded. A message without text is never an empty bubble:
- * its data or its attachment is shown as a plain block.
+ * its data or its attachment is shown as a plain block. So is data that looks like a card.
  */
 import type { Json } from '@chorus/client'
 import { memo, Suspense } from 'react'
 import { part } from '../ui/part.tsx'
 import { ErrorBoundary } from '../ui/trouble.tsx'
+import { PlainBlock } from './plain-block.tsx'
 import { isLargeEmoji, needsMarkdown, showsNothing } from './plain-text.ts'
+
+/** Label of content that looks like a card, but that the server did not sign for this message. */
+export const unprovenLabel = 'Where this comes from isn’t proven'
 
 interface TextProps {
   readonly text: string
@@ -23,6 +27,16 @@ interface MessageTextProps extends TextProps {
 
 export const MessageText = memo(function MessageText({ text, data = null, attachments }: MessageTextProps) {
   if (showsNothing(text)) return <Carried data={data} hasAttachment={(attachments?.length ?? 0) > 0} />
+  if (!isCardLike(data)) return <Written text={text} />
+  return (
+    <>
+      <Written text={text} />
+      <Carried data={data} hasAttachment={false} />
+    </>
+  )
+})
+
+function Written({ text }: TextProps) {
   if (isLargeEmoji(text)) return <p className='message-text message-text-emoji'>{text}</p>
   if (!needsMarkdown(text)) return <Plain text={text} />
   return (
@@ -32,23 +46,16 @@ export const MessageText = memo(function MessageText({ text, data = null, attach
       </Suspense>
     </ErrorBoundary>
   )
-})
-
-/** Maximum length of data that is shown without a click. Longer data is collapsed at first. */
-const shortChars = 120
-const shownChars = 20_000
+}
 
 function Carried({ data, hasAttachment }: { readonly data: Json; readonly hasAttachment: boolean }) {
-  const json = data === null ? '' : JSON.stringify(data, null, 2)
-  const label = json !== '' ? 'Content this app can’t show' : hasAttachment ? 'Attachment' : 'Empty message'
-  if (json === '') return <p className='message-text secondary'>{label}</p>
-  return (
-    <details className='message-data' open={json.length <= shortChars}>
-      <summary>{label}</summary>
-      <pre tabIndex={0} role='region' aria-label='Data'>
-        {json.slice(0, shownChars)}
-        {json.length > shownChars && '…'}
-      </pre>
-    </details>
-  )
+  if (data === null) return <p className='message-text secondary'>{hasAttachment ? 'Attachment' : 'Empty message'}</p>
+  return <PlainBlock label={isCardLike(data) ? unprovenLabel : 'Content this app can’t show'} value={data} />
+}
+
+/** Returns whether data looks like a card. Only a card of the server is one: users can write any data. */
+function isCardLike(data: Json): boolean {
+  if (typeof data !== 'object' || data === null || Array.isArray(data)) return false
+  const { jws, card, title, fields, actions } = data as { readonly [name: string]: Json | undefined }
+  return jws !== undefined || card !== undefined || (title !== undefined && (fields ?? actions) !== undefined)
 }
