@@ -122,6 +122,8 @@ function outcomeAfterCut(row: LogRow, { outcome, detail }: Appended<string>): st
   if (row.kind === 'send') return outcome === 'duplicate' ? 'stored' : outcome
   if (outcome === 'stored') return outcome
   if (outcome === 'conflict') return outcome
+  // SQL looks for the clientId of a card or an act first. So a refusal means that it is not stored.
+  if (row.operation.op === 'send-card' || row.operation.op === 'act') return outcome
   if (outcome !== 'unchanged') return undefined
   return row.operation.op === 'create' && detail?.conversation === row.operation.conversation ? 'stored' : outcome
 }

@@ -203,6 +203,29 @@ describe.each(testEngines)('the change log with a failing database, on the %s en
     ).toMatchObject({ outcome: 'stored', seq: 3, detail: { conversation } })
   })
 
+  it('[ACK2] [CARD1] an act whose COMMIT got no answer is found, or refused for sure', async () => {
+    const request = { conversation: group, actor: ada, hash: 'ab' } as const
+    const content = { version: 1, actions: [{ id: 'go', label: 'Go' }], acted: null }
+    const card = { text: '', data: null, card: JSON.stringify(content) }
+    faults.push({ kind: 'after' })
+    const { outcome, seq: target } = await faulty.apply({
+      op: 'send-card',
+      ...request,
+      clientId: randomUUID(),
+      ...card,
+    })
+    expect(outcome).toBe('unchanged')
+    const act = { op: 'act', ...request, target, version: 1, action: 'go' } as const
+    faults.push({ kind: 'after' })
+    expect(await faulty.apply({ ...act, clientId: randomUUID() })).toMatchObject({
+      outcome: 'unchanged',
+      seq: target + 1,
+    })
+    faults.push({ kind: 'after' })
+    expect(await faulty.apply({ ...act, clientId: randomUUID() })).toMatchObject({ outcome: 'stale' })
+    expect((await fixture.seqs(group)).at(-1)).toBe(target + 1)
+  })
+
   it('[ACK2] an append answers unavailable within two seconds if nothing was stored', async () => {
     faults.push(...Array.from({ length: 200 }, (): Fault => ({ kind: 'before', error: 'refused' })))
     const error = await withinTwoSeconds(
