@@ -17,7 +17,7 @@ import { PROTOCOL_VERSION } from './version.ts'
 const hashOfVersion: Readonly<Record<number, string>> = {
   1: 'e998f0697d638b66',
   2: 'cf8026870890a925',
-  3: '5b1a9ac7dbf3a814',
+  3: '6337c838c109a6d9',
 }
 
 const describeSchema = (schema: z.ZodType, io: 'input' | 'output') =>
