@@ -37,7 +37,7 @@ const signed = {
   iat: 1,
 }
 
-// The fields beside the signature differ, so that a test sees which of them are shown.
+// The unsigned fields differ, so that a test sees which of them are shown.
 const beside: Card = {
   version: 1,
   type: 'offer',
@@ -120,7 +120,7 @@ describe('a card', () => {
     await act(async () => undefined)
   })
 
-  it('[CARD1] tells the user that another member acted first', async () => {
+  it('[CARD1] shows the user that another member acted first', async () => {
     const acted = { seq: 8, action: 'decline', actor: 'ada' }
     show(verified(), () => Promise.resolve({ status: 'stale', card: { ...beside, acted } }))
     fireEvent.click(screen.getByRole('button', { name: 'Accept' }))

@@ -42,7 +42,13 @@ export async function runSubjects(options: Options, progress: Progress): Promise
         if (round === 0) continue
         for (const name of names) {
           const lookUpP50Ms = Math.round(median(took[name]) * 1_000) / 1_000
-          rounds.push({ round, target: 'chorus', variant: `${method}, ${name}`, figures: { lookUpP50Ms }, raw: undefined })
+          rounds.push({
+            round,
+            target: 'chorus',
+            variant: `${method}, ${name}`,
+            figures: { lookUpP50Ms },
+            raw: undefined,
+          })
         }
         progress(`round ${round}, ${method}: ${median(took.few).toFixed(2)} and ${median(took.many).toFixed(2)} ms`)
       }
@@ -162,8 +168,7 @@ const fillSql = `
   select id, bot, 'owner', 2, 2 from made`
 
 function judge(rounds: readonly Round[]): Goal {
-  const of = (variant: string): number =>
-    median(valuesOf(rounds, { target: 'chorus', variant, figure: 'lookUpP50Ms' }))
+  const of = (variant: string): number => median(valuesOf(rounds, { target: 'chorus', variant, figure: 'lookUpP50Ms' }))
   const ratios = methods.map((method) => of(`${method}, many`) / of(`${method}, few`))
   const figures = methods.map((method, index) => `${method} ${ratios[index]?.toFixed(2)} ×`).join(', ')
   return {

@@ -16,7 +16,7 @@ const verify = (jws: string, at: Partial<typeof place & { version: number }> = {
 const refused = (reason: string) => ({ status: 'refused', reason })
 
 describe('verifyCard', () => {
-  it('[CARD2] returns the signed payload, not the fields beside it', async () => {
+  it('[CARD2] returns the signed payload, not the unsigned fields', async () => {
     const card = { ...signCard(key, place), title: 'Gold', fields: { Price: '1 €' }, state: 'paid', actions: [] }
     expect(await verifyCard({ ...place, card }, find)).toEqual({ status: 'verified', card: payloadOf(place) })
   })

@@ -3,7 +3,7 @@
  *
  * Guarantee: a card is verified only if a published key of the server signed it with EdDSA for this
  * message, conversation and version (rule CARD2). The result contains the signed payload, never the
- * fields beside it. The issuer is not compared: the keys come from the server that delivered the
+ * unsigned fields. The issuer is not compared: the keys come from the server that delivered the
  * card.
  */
 import type { CardPayload, Message } from '@chorus/protocol'

@@ -151,7 +151,7 @@ export interface Messages {
   /**
    * Takes an action of a card. The server stores the first act on a version; any other one is
    * `stale`, and the view then shows the current card. An act is not stored for later, because the
-   * card may change meanwhile: without a connection the promise rejects with `unavailable` at once,
+   * card may change until it connects: without a connection the promise rejects with `unavailable` at once,
    * and with `unknown` after three attempts without a response. Rejects with `forbidden` if `by`
    * excludes me, and `not-found` if the card does not list the action.
    */

@@ -81,7 +81,7 @@ async function sendCard(
       data: content.data === null ? null : JSON.stringify(content.data),
       card: card === null ? null : JSON.stringify(card),
     })
-  // The card is the integrator's. A text or data beside it is the user's.
+  // The card is the integrator's. Its message may have text or data, which is the user's.
   if (isBot || card === null || (text === '' && data === null)) return store({ text, data })
   const unchecked = { conversation, actor: sender, clientId, text, data, mayBeEmpty: true, hash }
   return checkSend(context, unchecked, store)

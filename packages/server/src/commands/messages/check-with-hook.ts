@@ -2,7 +2,7 @@
  * Asks the pre-send hook about a message or an edit before it is stored (rules HOOK1 to HOOK3).
  *
  * Without a hook, and for a key that acts as its own bot, the message is stored at once. Otherwise,
- * in the sender's order: one read tells whether the sender is a member and whether the request is
+ * in the sender's order: one read shows whether the sender is a member and whether the request is
  * stored already, then the hook is asked, then the message joins the queue of the log. No lock or
  * connection is held while the hook answers. If there is nothing to ask about, the log decides
  * alone, with the same answer as without a hook.

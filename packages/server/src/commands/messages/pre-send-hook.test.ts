@@ -286,7 +286,7 @@ describe.each(testEngines)('the pre-send hook on the %s engine', (engine) => {
     expect(message).toMatchObject({ text: 'mild', card: { title: 'Blue shoes' } })
   })
 
-  it('[HOOK3] [IDEM1] asks once about a text beside a card', async () => {
+  it('[HOOK3] [IDEM1] asks once about the text of a message with a card', async () => {
     const request = { card, clientId: randomUUID(), text: 'harsh', as: 'ada' }
     server.decide = () => ({ action: 'replace', text: 'mild' })
     const first = await post(request)
