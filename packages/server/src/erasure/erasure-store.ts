@@ -101,7 +101,8 @@ export async function clearReadMarkers(database: Database, user: Id, after: Id):
               order by conversation limit ${erasureLimits.rowsMax}),
            cleared as (
              update members m set read_seq = joined_seq
-              where m.user_id = $1 and m.conversation = any (array(select conversation from next))
+              where m.user_id = $1 and m.conversation > $2
+                and m.conversation <= (select conversation from next order by conversation desc limit 1)
                 and m.read_seq <> m.joined_seq)
            select (select conversation from next order by conversation desc limit 1) as last`,
     values: [user, after],

@@ -60,9 +60,8 @@ begin
     result.outcome := 'stored';
 
   when 'erase-member' then
-    select m.role into v_role from members m join conversations c on c.id = m.conversation
-     where m.conversation = v_conversation and m.user_id = v_user and m.left_seq is null and c.kind <> 'direct';
-    if not found then
+    select role into v_role from members where conversation = v_conversation and user_id = v_user and left_seq is null;
+    if not found or exists (select from conversations where id = v_conversation and kind = 'direct') then
       return result;
     end if;
     select n.o_seq, n.o_at into result.seq, result.at from next_seq(v_conversation) n;
@@ -73,7 +72,9 @@ begin
       values (v_conversation, result.seq, result.at, 'member.left', v_user, v_user, v_role);
     result.detail := json_build_object('role', v_role);
     result.outcome := 'stored';
-    perform ensure_owner(v_conversation, v_user);
+    if v_role = 'owner' then
+      perform ensure_owner(v_conversation, v_user);
+    end if;
   end case;
   return result;
 end $$;
