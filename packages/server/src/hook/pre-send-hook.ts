@@ -4,7 +4,7 @@
  *
  * Guarantees: at most {@link slotLimits} questions at once, each for at most a second; nothing is
  * asked while the hook does not answer (circuit breaker); no database connection or lock is held
- * while it is asked. If the hook fails, `PRE_SEND_HOOK_FAILURE` decides. If this server has too many
+ * while it waits. If the hook fails, `PRE_SEND_HOOK_FAILURE` decides. If this server has too many
  * questions, the message is refused as `unavailable` under both settings: otherwise a flood of
  * messages would let unchecked ones through.
  */

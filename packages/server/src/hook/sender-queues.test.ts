@@ -47,7 +47,7 @@ describe('the queues of senders', () => {
     expect(queues.size).toBe(0)
   })
 
-  it('[HOOK2] runs the next message after a refused one', async () => {
+  it('[HOOK2] checks the next message after a refused one', async () => {
     const queues = new SenderQueues(new ManualClock())
     const refused = queues.run(
       'a',
