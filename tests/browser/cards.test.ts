@@ -87,7 +87,7 @@ async function holdActs(page: Page): Promise<void> {
   })
 }
 
-it('[CARD1] shows the first act to both members, and refuses the later one', async () => {
+it('[CARD1] shows the first act to both members and refuses the second', async () => {
   const { people, conversation } = await createShop(['Ada Lovelace', 'Bob Bobbin'])
   const [ada, bob] = people as [Person, Person]
   const seq = await postCard(conversation)

@@ -120,7 +120,7 @@ describe('a card', () => {
     await act(async () => undefined)
   })
 
-  it('[CARD1] shows the user that another member acted first', async () => {
+  it('[CARD1] shows that another member acted first', async () => {
     const acted = { seq: 8, action: 'decline', actor: 'ada' }
     show(verified(), () => Promise.resolve({ status: 'stale', card: { ...beside, acted } }))
     fireEvent.click(screen.getByRole('button', { name: 'Accept' }))

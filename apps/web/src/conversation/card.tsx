@@ -103,7 +103,7 @@ function Content({ card, acted, message, isReachable }: ContentProps) {
   )
 }
 
-/** Returns the function that takes an action, the action in progress, and a sentence about the last one. */
+/** Returns the function that takes an action, the action in progress, and the result of the last act. */
 function useAct(message: PageMessage, version: number) {
   const chat = useChat()
   const { user: me } = useMe()
