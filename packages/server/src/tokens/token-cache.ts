@@ -23,6 +23,8 @@ export interface VerifiedToken {
   userId: Id
   /** Time at which the state of the user was read, on the monotonic clock. */
   checkedAtMs: number
+  /** Whether the state is read again at the moment, ahead of time. */
+  isRefreshing: boolean
   /** Session that requests with this token and device use. */
   session: { readonly device: string; readonly id: Id } | undefined
 }

@@ -139,6 +139,27 @@ describe.each(testEngines)('user tokens on %s', (engine) => {
       }
     })
 
+    it('[ACL2] is checked again ahead of time, without a wait', async () => {
+      const { tokens, clock } = startTokens(database)
+      const token = signToken(key, makeClaims(nextSub()))
+      const { userId } = await tokens.check(token, network)
+      await update('update users set tokens_after = newest_token where id = $1', userId)
+      clock.advance(userTokenBounds.refreshAfterMs)
+      // The state that was read before is still trusted, and this check begins the next read.
+      expect((await tokens.check(token, network)).userId).toBe(userId)
+      await waitForFact(
+        async () =>
+          tokens.check(token, network).then(
+            () => false,
+            (error: Error) => error,
+          ),
+        {
+          what: 'a refusal before the trusted time has passed',
+        },
+      )
+      await refuses(tokens.check(token, network), 'revoked')
+    })
+
     it('[ACL2] is covered by a revocation even if the clock of its issuer is ahead', async () => {
       const { tokens } = startTokens(database)
       const sub = nextSub()

@@ -6,8 +6,8 @@
  * - Before a token is accepted for the first time, its `iat` is stored with the user, so a
  *   revocation of the user's tokens covers it even if its issuer's clock is ahead.
  *
- * After its first use, a token costs one hash and two look-ups in memory, and twice a second a
- * share of one batched read. Concurrent first uses of one token are checked once.
+ * After its first use, a token costs one hash and two look-ups in memory, and at most three times a
+ * second a share of one batched read. A user who sends often never waits for that read. Concurrent first uses of one token are checked once.
  */
 import { randomInt } from 'node:crypto'
 import { ChorusError, limits as wireLimits } from '@chorus/protocol'
@@ -33,6 +33,8 @@ import { checkClaims, parseToken, type TokenClaims, tokenRefusal, verifySignatur
 export const userTokenBounds = {
   /** Time for which the state of a user is trusted. */
   trustedMs: 500,
+  /** Age of the state at which a check reads it again without waiting for the result. */
+  refreshAfterMs: 300,
   /** Maximum number of users in one read. */
   batchMax: 500,
   /** Maximum number of look-ups that may wait. */
@@ -127,16 +129,38 @@ export class UserTokens {
     if (known.expMs <= now().getTime()) throw tokenRefusal('it has expired')
     const inForce = await keys.find(known.header, network)
     if (!inForce.some(({ id }) => id === known.verifiedBy)) return false
-    const nowMs = clock.nowMs()
-    if (nowMs - known.checkedAtMs >= userTokenBounds.trustedMs) {
-      const state = await this.#readState(known.externalId)
-      const userId = acceptedBy(state, known.iat)
-      if (userId === undefined) return false
-      known.userId = userId
-      known.checkedAtMs = nowMs
-    }
+    const ageMs = clock.nowMs() - known.checkedAtMs
+    if (ageMs >= userTokenBounds.trustedMs) {
+      if (!(await this.#refresh(known))) return false
+    } else if (ageMs >= userTokenBounds.refreshAfterMs && !known.isRefreshing) this.#refreshAhead(known)
     noteKeyUse(known.keyId)
     return true
+  }
+
+  /** Reads the state of the user again. Returns false if the user no longer exists. */
+  async #refresh(known: VerifiedToken): Promise<boolean> {
+    const checkedAtMs = this.#options.clock.nowMs()
+    const state = await this.#readState(known.externalId)
+    const userId = acceptedBy(state, known.iat)
+    if (userId === undefined) return false
+    known.userId = userId
+    known.checkedAtMs = checkedAtMs
+    return true
+  }
+
+  /**
+   * Reads the state of the user again while the present one is still trusted, so that no request of
+   * an active user waits for the database. After a refusal or a failure, the next check reads the
+   * state itself and throws the reason.
+   */
+  #refreshAhead(known: VerifiedToken): void {
+    known.isRefreshing = true
+    void this.#refresh(known)
+      .catch(() => false)
+      .then((isAccepted) => {
+        known.isRefreshing = false
+        if (!isAccepted) known.checkedAtMs = Number.NEGATIVE_INFINITY
+      })
   }
 
   #verifyOnce(hash: string, token: string, network: string, unknownUser: UnknownUser): Promise<VerifiedToken> {
@@ -174,6 +198,7 @@ export class UserTokens {
       expMs: Math.min(claims.exp * 1_000, await keys.endOf(key.keyId)),
       userId,
       checkedAtMs,
+      isRefreshing: false,
       session: undefined,
     }
   }
