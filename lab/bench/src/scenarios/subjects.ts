@@ -172,7 +172,7 @@ function judge(rounds: readonly Round[]): Goal {
   const ratios = methods.map((method) => of(`${method}, many`) / of(`${method}, few`))
   const figures = methods.map((method, index) => `${method} ${ratios[index]?.toFixed(2)} ×`).join(', ')
   return {
-    id: 'P10',
+    id: 'P12',
     met: ratios.every((ratio) => ratio <= ratioGoal),
     text: `look-up of a subject among ${sizes.many.toLocaleString('en')} conversations: ${figures} (goal ${ratioGoal} × that among ${sizes.few.toLocaleString('en')})`,
   }
