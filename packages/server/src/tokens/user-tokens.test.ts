@@ -293,7 +293,8 @@ describe.each(testEngines)('user tokens on %s', (engine) => {
         )
       await waitForFact(isAccepted, { what: 'the acceptance of a token of another key', timeoutMs: 10_000 })
       load([])
-      expect(new Set(await Promise.all(flood))).toEqual(new Set(['unavailable']))
+      // The token that caused the load is refused for good, the others have to wait.
+      for (const code of await Promise.all(flood)) expect(['unauthenticated', 'unavailable']).toContain(code)
       await setKeySet(database, slow.kid, null)
     })
 
