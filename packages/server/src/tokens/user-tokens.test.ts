@@ -293,7 +293,7 @@ describe.each(testEngines)('user tokens on %s', (engine) => {
         )
       await waitForFact(isAccepted, { what: 'the acceptance of a token of another key', timeoutMs: 10_000 })
       load([])
-      // The token that caused the load is refused for good, the others have to wait.
+      // The token that caused the load gets the final refusal. The others have to try later.
       for (const code of await Promise.all(flood)) expect(['unauthenticated', 'unavailable']).toContain(code)
       await setKeySet(database, slow.kid, null)
     })

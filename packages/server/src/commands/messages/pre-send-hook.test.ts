@@ -43,7 +43,7 @@ describe.each(testEngines)('the pre-send hook on the %s engine', (engine) => {
     )
     ;[ada, bob] = await Promise.all(names.map((name) => findExternalUser(store.database, name)))
     const subject = { type: 'order', id: '7', kind: 'group' as const, title: 'Order 7', members: names }
-    conversation = (await node.run('put-subject-conversation', bot as Id, subject)).conversation.id
+    conversation = (await node.run('put-subject-conversation', bot, subject)).conversation.id
   })
   afterEach(() => {
     server.questions.length = 0
