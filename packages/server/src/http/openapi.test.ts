@@ -279,6 +279,8 @@ describe('the OpenAPI document and the responses', () => {
     )
     await ask('GET', '/v1/keys')
     await ask('POST', `${person}/revoke-tokens`)
+    expect((await ask('DELETE', person)).status).toBe(204)
+    expect((await ask('GET', person)).body.user.erasing).toBe(true)
 
     const all = Object.values(document.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
