@@ -41,7 +41,7 @@ const mutants: readonly Omit<Mutant, 'package'>[] = [
     edits: [
       {
         kind: 'code',
-        in: 'sendMessage',
+        in: 'storeMessage',
         find: '$appended = await parts.log.append($send)',
         becomes: `const guess = (parts.feeds.get($send.conversation)?.recent.newestSeq ?? 0) + 1
           const early = new Date().toISOString()
