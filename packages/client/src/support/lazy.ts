@@ -17,7 +17,7 @@ export class Lazy<Value> {
       (value) => (this.loaded = value),
       (cause: unknown) => {
         this.#loading = undefined
-        throw new ChorusError('unavailable', 'unable to load a part of the client; its script is missing', { cause })
+        throw new ChorusError('unavailable', 'unable to load the client; a script is missing', { cause })
       },
     )
     return this.#loading
