@@ -1,6 +1,6 @@
 /**
- * Applies an operation of an API key. The bot of the key joins the conversation, visibly, before it
- * first writes there: any channel, and any conversation of a subject (rule SUB1).
+ * Applies an operation of an API key. The bot of the key joins a group or channel, visibly, before it
+ * first writes there (rule SUB1). It joins no direct conversation.
  */
 import type { Id } from '@chorus/protocol'
 import type { Appended, CardOutcome } from '../../log/append-outcome.ts'

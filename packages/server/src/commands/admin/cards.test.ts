@@ -432,8 +432,15 @@ describe.each(testEngines)('cards on the %s engine', (engine) => {
     const { message } = await node.run('post-message', other, { conversation, clientId: randomUUID(), card: offer })
     expect(message.sender).toBe(other)
     expect(await changesOf(message, 'member.joined')).toContainEqual(expect.objectContaining({ user: other }))
-    const { conversation: own } = await node.run('create-conversation', ada, { kind: 'group', members: [] })
-    const elsewhere = { conversation: own.id, clientId: randomUUID(), text: 'x' }
+    const { conversation: group } = await node.run('create-conversation', ada, { kind: 'group', members: [bob] })
+    const posted = await node.run('post-message', other, { conversation: group.id, clientId: randomUUID(), text: 'x' })
+    expect(await changesOf(posted.message, 'member.joined')).toContainEqual(expect.objectContaining({ user: other }))
+  })
+
+  it('[SUB1] [ACL1] the bot of a key joins no direct conversation', async () => {
+    const [other] = (await new LogFixture(store.database).users(1)) as [Id]
+    const { conversation: direct } = await node.run('create-conversation', ada, { kind: 'direct', members: [bob] })
+    const elsewhere = { conversation: direct.id, clientId: randomUUID(), text: 'x' }
     await expect(node.run('post-message', other, elsewhere)).rejects.toMatchObject({ code: 'not-found' })
     await expect(node.run('post-message', other, { ...elsewhere, card: offer })).rejects.toMatchObject({
       code: 'not-found',

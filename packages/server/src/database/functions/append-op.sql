@@ -35,10 +35,11 @@ begin
 
   select kind, seq into v_kind, v_seq from conversations where id = v_conversation;
   select role into v_role from members where conversation = v_conversation and user_id = v_actor and left_seq is null;
-  -- A request of the integrator's back end adds members to any conversation of a subject, and
-  -- describes the subject.
+  -- A request of the integrator's back end adds members to any conversation of a subject, describes
+  -- the subject, and lets the bot of its key join any group or channel.
   if v_op in ('put-member', 'describe-subject') and (p_op ->> 'byKey')::boolean
-     and exists (select from conversations where id = v_conversation and subject_type is not null) then
+     and ((v_op = 'put-member' and v_user = v_actor and v_kind <> 'direct')
+          or exists (select from conversations where id = v_conversation and subject_type is not null)) then
     v_role := 'owner';
   end if;
 
