@@ -36,7 +36,10 @@ export async function* eraseUser(parts: ErasureParts, user: Id): AsyncGenerator<
   yield* endMemberships(parts, user)
   yield* eraseMessages(parts, user)
   yield* eraseReactions(parts, user)
-  while ((await store.clearSessions(database, user)) > 0) yield
+  for (let place = await store.clearSessions(database, user, store.firstSession); place !== undefined; ) {
+    yield
+    place = await store.clearSessions(database, user, place)
+  }
   while ((await store.deleteMails(database, user)) > 0) yield
   // Last, because requests of other users may have shown the texts until now.
   for (let call = await eraseAnswers(database, user, firstCall); call !== undefined; ) {

@@ -150,19 +150,36 @@ export function readReactions(database: Database, user: Id): Promise<OwnReaction
   })
 }
 
-/** Clears what the user's sessions hold: data, device and user agent. Returns the number of sessions. */
-export async function clearSessions(database: Database, user: Id): Promise<number> {
-  const rows = await database.query({
+/** Place of a session in the order of the ends of a user's sessions. */
+export interface SessionPlace {
+  readonly ends: string
+  readonly id: Id
+}
+
+export const firstSession: SessionPlace = { ends: '-infinity', id: '00000000-0000-0000-0000-000000000000' }
+
+/**
+ * Clears what the user's sessions after this one hold: data, device and user agent. Returns the last
+ * session of the step, or undefined when there are no more.
+ */
+export async function clearSessions(
+  database: Database,
+  user: Id,
+  after: SessionPlace,
+): Promise<SessionPlace | undefined> {
+  const [last] = await database.query<SessionPlace>({
     name: 'clear-sessions',
-    text: `update sessions set data = '{}', user_agent = null, device = null
-            where id = any (array(
-              select id from sessions
-               where user_id = $1 and (data <> '{}' or user_agent is not null or device is not null)
-               limit ${erasureLimits.rowsMax}))
-           returning 1`,
-    values: [user],
+    text: `with page as materialized (
+             select id, expires_at from sessions
+              where user_id = $1 and (expires_at, id) > ($2::timestamptz, $3::uuid)
+              order by expires_at, id limit ${erasureLimits.rowsMax}),
+           cleared as (
+             update sessions set data = '{}', user_agent = null, device = null
+              where id = any (array(select id from page)))
+           select expires_at::text as ends, id from page order by expires_at desc, id desc limit 1`,
+    values: [user, after.ends, after.id],
   })
-  return rows.length
+  return last
 }
 
 /** Deletes the user's mail address and mails that wait. Returns the number of deleted rows. */

@@ -19,7 +19,7 @@ import { deleteOldCanaryMessages, ensureCanaryUser, readCanaryPlace } from '../d
 import { openConsumerLog } from './consumer-log.ts'
 import type { Database, Lane, Statement } from '../database/database.ts'
 import * as erasure from '../erasure/erasure-store.ts'
-import { eraseAnswers, firstCall } from '../keys/idempotency-store.ts'
+import { findSendingBot } from './find-sending-bot.ts'
 import { foldNameOf, foldNames } from '../accounts/fold-names.ts'
 import { readLastSeen } from '../accounts/last-seen.ts'
 import * as mail from '../jobs/mail.ts'
@@ -38,6 +38,7 @@ import {
 import { readCard } from './read-card.ts'
 import { readOwnReactions } from './read-own-reactions.ts'
 import * as changes from './read-changes.ts'
+import { readHookFacts, readStoredText } from './read-hook-facts.ts'
 import { readMarkers } from './read-markers.ts'
 import { readMemberSeqs } from './read-member-seqs.ts'
 import { readMemberships, readSharing, readUnread } from './read-memberships.ts'
@@ -209,9 +210,6 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     await client.query(
       `insert into idempotency_keys (key_id, method, path, as_user, key, body_hash, status, body)
        select 'key', 'PUT', '/', '', n::text, '', 200, '{}' from generate_series(1, ${count.jobs}) n`,
-    )
-    await client.query(
-      `insert into erased_external_ids (external_id, tokens_after) select 'erased ' || n, n from generate_series(1, ${count.jobs}) n`,
     )
     await client.query(
       `update users set external_id = 'external ' || id, erasing_since = case when id = '${bob}' then now() end`,
@@ -505,6 +503,16 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
     expect(over.filter((line) => !line.startsWith('append_changes: members, 0 scans'))).toEqual([])
   })
 
+  it('[LIM1] [HOOK1] [IDEM1] the checks before a message read a limited number of rows', async () => {
+    const clientId = uuidv7()
+    const over = await expensive(20, [
+      () => findSendingBot(watched, room, clientId),
+      () => readHookFacts(watched, [{ user: ada, conversation: room, clientId, target: 2 }]),
+      () => readStoredText(watched, { actor: ada, conversation: room, clientId }),
+    ])
+    expect(over).toEqual([])
+  })
+
   it('[LIM1] [ERASE2] each step of an erasure reads a limited number of rows', async () => {
     const first = '00000000-0000-0000-0000-000000000000'
     let batches = 0
@@ -517,9 +525,9 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
       () => erasure.readNextMessages(watched, bob, { conversation: first, clientId: first }),
       () => erasure.readNextMessages(watched, bob, { conversation: room, clientId: first }),
       () => erasure.readReactions(watched, bob),
-      () => erasure.clearSessions(watched, bob),
+      () => erasure.clearSessions(watched, bob, erasure.firstSession),
       () => erasure.deleteMails(watched, bob),
-      () => eraseAnswers(watched, bob, firstCall),
+      () => calls.eraseAnswers(watched, bob, calls.firstCall),
       () => erasure.finishErasure(watched, bob),
       () => erasure.pruneErasedIds(watched, () => batches++ > 0),
     ])
@@ -531,6 +539,8 @@ describe.runIf(testEngines.includes('postgres'))('row costs of SQL statements', 
         () => log.apply({ op: 'erase-message', ...erased, target: 5 }),
         () => log.apply({ op: 'erase-reaction', ...erased, target: count.messages, emoji: 'x' }),
         () => log.apply({ op: 'erase-member', ...erased, user: bob }),
+        // Leaving changes the row of one member, as an erasure does.
+        () => log.apply({ op: 'remove-member', ...erased, user: bob }),
       ]),
     ).toEqual([])
   })

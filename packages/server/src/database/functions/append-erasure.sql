@@ -66,7 +66,7 @@ begin
     end if;
     select n.o_seq, n.o_at into result.seq, result.at from next_seq(v_conversation) n;
     update members set left_seq = result.seq, xid = pg_current_xact_id()
-     where conversation = v_conversation and user_id = v_user;
+     where conversation = v_conversation and user_id = v_user and left_seq is null;
     update conversations set member_version = result.seq, member_count = member_count - 1 where id = v_conversation;
     insert into changes (conversation, seq, at, type, actor, user_id, role)
       values (v_conversation, result.seq, result.at, 'member.left', v_user, v_user, v_role);

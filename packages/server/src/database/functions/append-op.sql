@@ -187,7 +187,7 @@ begin
       end if;
       select n.o_seq, n.o_at into v_seq, v_at from next_seq(v_conversation) n;
       update members set role = p_op ->> 'role', xid = pg_current_xact_id()
-       where conversation = v_conversation and user_id = v_user;
+       where conversation = v_conversation and user_id = v_user and left_seq is null;
       update conversations set member_version = v_seq where id = v_conversation;
       insert into changes (conversation, seq, at, type, actor, user_id, role)
         values (v_conversation, v_seq, v_at, 'member.updated', v_actor, v_user, p_op ->> 'role');
@@ -241,7 +241,7 @@ begin
     end if;
     select n.o_seq, n.o_at into v_seq, v_at from next_seq(v_conversation) n;
     update members set left_seq = v_seq, xid = pg_current_xact_id()
-     where conversation = v_conversation and user_id = v_user;
+     where conversation = v_conversation and user_id = v_user and left_seq is null;
     update conversations set member_version = v_seq, member_count = member_count - 1 where id = v_conversation;
     insert into changes (conversation, seq, at, type, actor, user_id, role)
       values (v_conversation, v_seq, v_at, 'member.left', v_actor, v_user, v_member.role);

@@ -17,7 +17,8 @@ begin
     return;
   end if;
   select n.o_seq, n.o_at into v_seq, v_at from next_seq(p_conversation) n;
-  update members set role = 'owner', xid = pg_current_xact_id() where conversation = p_conversation and user_id = v_heir;
+  update members set role = 'owner', xid = pg_current_xact_id() where conversation = p_conversation and user_id = v_heir
+     and left_seq is null;
   update conversations set member_version = v_seq where id = p_conversation;
   insert into changes (conversation, seq, at, type, actor, user_id, role)
     values (p_conversation, v_seq, v_at, 'member.updated', coalesce(p_actor, v_heir), v_heir, 'owner');

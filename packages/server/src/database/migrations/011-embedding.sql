@@ -87,7 +87,7 @@ alter table sessions
 -- A session without a device is one row for each connection, which stays for days after its end.
 -- So reads of the live sessions of a key or a user begin after the ended ones.
 create index sessions_key on sessions (key_id, expires_at) where key_id is not null and revoked_at is null;
-create index sessions_user_ends on sessions (user_id, expires_at);
+create index sessions_user_ends on sessions (user_id, expires_at, id);
 drop index sessions_user;
 
 alter table conversations
