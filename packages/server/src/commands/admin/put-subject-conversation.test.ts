@@ -153,10 +153,13 @@ describe.each(testEngines)('conversations of subjects on the %s engine', (engine
     expect((await put(0, id, [])).duplicate).toBeUndefined()
   })
 
-  it('[ACL1] rights of a key end outside conversations of subjects', async () => {
+  it('[ACL1] outside conversations of subjects, a key only lets its bot join', async () => {
     const [owner, other] = bots as [Id, Id]
     const { conversation } = await node.run('create-conversation', owner, { kind: 'group', members: [] })
-    const added = { op: 'put-member', conversation: conversation.id, actor: other, user: other, role: null } as const
-    expect(await node.parts.log.apply({ ...added, byKey: true })).toMatchObject({ outcome: 'not-found' })
+    const added = { op: 'put-member', conversation: conversation.id, actor: other, role: null, byKey: true } as const
+    // A bot that is not a member cannot add other users.
+    const [stranger] = (await new LogFixture(store.database).users(1)) as [Id]
+    expect(await node.parts.log.apply({ ...added, user: stranger })).toMatchObject({ outcome: 'not-found' })
+    expect(await node.parts.log.apply({ ...added, user: other })).toMatchObject({ outcome: 'stored' })
   })
 })
