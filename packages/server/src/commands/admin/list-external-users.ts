@@ -5,7 +5,7 @@ import { decodePageToken, encodePageToken } from '../../log/cursor.ts'
 import type { Command } from '../command.ts'
 
 export const listExternalUsers: Command<'list-external-users'> = {
-  cost: { budget: 'key' },
+  cost: { budget: 'key', answer: (result) => result },
   run: async ({ parts: { database } }, { limit, page }) => {
     const token = page === undefined ? undefined : decodePageToken(page, ['id'])
     if (page !== undefined && token === undefined)
