@@ -11,10 +11,10 @@
  *   refused. Creating a conversation takes an optional `clientId`. A change may have a type that
  *   this version does not know: `{seq, type, at, actor}`. Names and search terms are normalized
  *   to NFC.
- * - 3: embedding. Server API with API keys under `/v1/admin`, `Chorus-As` and `Idempotency-Key`; a
+ * - 3: embedding. Server API with API keys under `/v1/admin`, `Chorus-As` and `Idempotency-Key`. A
  *   user may have `bot`, a conversation `subject`, a message `card`. Cards: changes `card.updated`
- *   and `card.acted`, the event `act`, the error `stale` with `current`. User tokens of applications: `auth: {token,
- *   device}`, `Authorization: Bearer`, the event `authenticate`, and `closing` with the code
- *   `unauthenticated`.
+ *   and `card.acted`, the event `act`, the error `stale` with `current`. User tokens of
+ *   applications: `auth: {token, device}`, `Authorization: Bearer`, the event `authenticate`, and
+ *   `closing` with the code `unauthenticated`.
  */
 export const PROTOCOL_VERSION = 3

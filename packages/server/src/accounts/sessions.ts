@@ -53,12 +53,10 @@ export interface SessionIdentity {
   readonly record: SessionRecord
 }
 
-interface IdentityRow {
+/** Columns of a session and of its user, as the statements that find sessions select them. */
+export interface SessionRow {
   readonly id: Id
   readonly user_id: Id
-  readonly token_hash: Buffer
-  readonly expires_at: string
-  readonly expires_in_ms: number
   readonly stale: boolean
   readonly created_at: string
   readonly last_used_at: string
@@ -67,6 +65,25 @@ interface IdentityRow {
   readonly name: string
   readonly avatar: string | null
   readonly bot: boolean
+}
+
+/** Returns what every found session has, whether it began by a cookie or by a user token. */
+export function toSession(
+  row: SessionRow,
+): Pick<SessionIdentity, 'sessionId' | 'userId' | 'isStale' | 'user' | 'record'> {
+  return {
+    sessionId: row.id,
+    userId: row.user_id,
+    isStale: row.stale,
+    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar, bot: row.bot },
+    record: { id: row.id, createdAt: row.created_at, lastUsedAt: row.last_used_at, userAgent: row.user_agent },
+  }
+}
+
+interface IdentityRow extends SessionRow {
+  readonly token_hash: Buffer
+  readonly expires_at: string
+  readonly expires_in_ms: number
 }
 
 /** Returns the live sessions among these tokens, in one statement for any number of callers. */
@@ -83,14 +100,10 @@ export async function findSessions(database: Database, tokenHashes: readonly Buf
     timeoutMs: findTimeoutMs,
   })
   return rows.map((row) => ({
-    sessionId: row.id,
-    userId: row.user_id,
+    ...toSession(row),
     tokenHash: row.token_hash,
     expiresAt: row.expires_at,
     expiresInMs: row.expires_in_ms,
-    isStale: row.stale,
-    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar, bot: row.bot },
-    record: { id: row.id, createdAt: row.created_at, lastUsedAt: row.last_used_at, userAgent: row.user_agent },
   }))
 }
 

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import type { Id, User } from '@chorus/protocol'
 import type { Database } from '../database/database.ts'
-import { type SessionRecord, sessionLifetimeDays } from './sessions.ts'
+import { type SessionRecord, sessionLifetimeDays, type SessionRow, toSession } from './sessions.ts'
 
 const findTimeoutMs = 1_500
 
@@ -60,31 +60,17 @@ export async function findTokenSessions(
   return found
 }
 
-interface TokenSessionRow {
+interface TokenSessionRow extends SessionRow {
   readonly i: number
-  readonly id: Id
-  readonly user_id: Id
   readonly key_id: string
   readonly token_until: string
-  readonly stale: boolean
-  readonly created_at: string
-  readonly last_used_at: string
-  readonly user_agent: string | null
-  readonly handle: string
-  readonly name: string
-  readonly avatar: string | null
-  readonly bot: boolean
 }
 
 function toTokenSession(row: TokenSessionRow): TokenSession {
   return {
-    sessionId: row.id,
-    userId: row.user_id,
+    ...toSession(row),
     keyId: row.key_id,
     tokenUntilMs: Date.parse(row.token_until),
-    isStale: row.stale,
-    user: { id: row.user_id, handle: row.handle, name: row.name, avatar: row.avatar, bot: row.bot },
-    record: { id: row.id, createdAt: row.created_at, lastUsedAt: row.last_used_at, userAgent: row.user_agent },
   }
 }
 

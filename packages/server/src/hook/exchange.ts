@@ -8,6 +8,7 @@
 import { type Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { hookLimits, type SignedHeaders } from '@chorus/protocol'
+import { readBody } from '../support/read-body.ts'
 
 /**
  * Failure of an exchange. `unanswered`: the hook seems to be down or overloaded, so further
@@ -79,24 +80,11 @@ function post(
   })
 }
 
-function readAnswer(response: IncomingMessage): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const { statusCode: status = 0 } = response
-    const chunks: Buffer[] = []
-    let bytes = 0
-    response.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > hookLimits.answerMaxBytes)
-        response.destroy(new HookFailure('unusable', `the answer is larger than ${hookLimits.answerMaxBytes} bytes`))
-      else chunks.push(chunk)
-    })
-    response.on('error', reject)
-    response.on('end', () => {
-      if (status === 200) resolve(Buffer.concat(chunks).toString('utf8'))
-      else reject(failureOfStatus(status))
-    })
-    response.on('close', () => reject(new Error('the answer was cut')))
-  })
+async function readAnswer(response: IncomingMessage): Promise<string> {
+  const text = await readBody(response, hookLimits.answerMaxBytes, (reason) => new HookFailure('unusable', reason))
+  const { statusCode: status = 0 } = response
+  if (status !== 200) throw failureOfStatus(status)
+  return text
 }
 
 function failureOfStatus(status: number): HookFailure {

@@ -6,6 +6,7 @@
  */
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { readBody } from '../support/read-body.ts'
 
 export const keySetBounds = {
   bytesMax: 65_536,
@@ -49,18 +50,8 @@ function get(url: URL, signal: AbortSignal): Promise<string> {
   const headers = { accept: 'application/jwk-set+json, application/json', 'accept-encoding': 'identity' }
   return new Promise((resolve, reject) => {
     const request = send(url, { agent: false, headers, signal }, (response) => {
+      readBody(response, keySetBounds.bytesMax).then(resolve, reject)
       const { statusCode: status = 0 } = response
-      const chunks: Buffer[] = []
-      let bytes = 0
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        if (bytes > keySetBounds.bytesMax)
-          response.destroy(new Error(`the answer is larger than ${keySetBounds.bytesMax} bytes`))
-        else chunks.push(chunk)
-      })
-      response.on('error', reject)
-      response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
-      response.on('close', () => reject(new Error('the answer was cut')))
       if (status === 200) return
       const isRedirect = status >= 300 && status < 400
       response.destroy(new Error(isRedirect ? 'redirects are not followed' : `the answer has status ${status}`))

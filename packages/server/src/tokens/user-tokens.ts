@@ -6,8 +6,9 @@
  * - Before a token is accepted for the first time, its `iat` is stored with the user, so a
  *   revocation of the user's tokens covers it even if its issuer's clock is ahead.
  *
- * After its first use, a token costs one hash and two look-ups in memory, and at most three times a
- * second a share of one batched read. A user who sends often never waits for that read. Concurrent first uses of one token are checked once.
+ * After its first use, a token costs one hash and two look-ups in memory. At most three times a
+ * second, the server also reads the state of its user, many users in one statement. An active user
+ * does not wait for this read. Concurrent first uses of one token are checked once.
  */
 import { randomInt } from 'node:crypto'
 import { ChorusError, limits as wireLimits } from '@chorus/protocol'
